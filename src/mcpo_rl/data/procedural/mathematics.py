@@ -1,4 +1,4 @@
-"""Mathematics: arithmetic chains, fractions, greatest common divisors, linear equations; answers end in `#### value`."""
+"""Mathematics: arithmetic chains, fractions, greatest common divisors, linear equations; answers: `#### value`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def draw_chain(rng: Random, level: int) -> Instance:
 
 def draw_fraction(rng: Random, level: int) -> Instance:
     """Sum or difference of two proper fractions, result >= 0 in lowest terms."""
-    top = {1: 6, 2: 9, 3: 15}[level]
+    top = {1: 7, 2: 12, 3: 20}[level]
 
     def proper() -> Fraction:
         denominator = rng.randint(2, top)
@@ -101,7 +101,7 @@ def draw_fraction(rng: Random, level: int) -> Instance:
 
 def draw_gcd(rng: Random, level: int) -> Instance:
     """Greatest common divisor by Euclid's algorithm; the numbers share a factor more often than by chance."""
-    top = {1: 30, 2: 100, 3: 400}[level]
+    top = {1: 40, 2: 100, 3: 400}[level]
     factor = rng.choice([1, 2, 3, 4, 5, 6])
     a, b = (factor * rng.randint(2, top // factor) for _ in range(2))
     a, b = max(a, b), min(a, b)

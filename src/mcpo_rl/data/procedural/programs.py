@@ -33,7 +33,7 @@ def _run_steps(x: int, steps: Sequence[tuple[str, int]]) -> int:
 def draw_steps(rng: Random, level: int) -> Instance:
     """A number goes through a list of operations in order."""
     count = 2 + level
-    steps = []
+    steps: list[tuple[str, int]] = []
     for i in range(count):
         # The second step multiplies a sum, so that a program without brackets or with a step left out is wrong.
         operator = "*" if i == 1 else rng.choice("+-" if i == 0 else [op for op in "+-*" if op != steps[-1][0]])
@@ -59,7 +59,7 @@ def draw_steps(rng: Random, level: int) -> Instance:
 def draw_total(rng: Random, level: int) -> Instance:
     """The sum over the numbers of a list that pass a test, each multiplied."""
     compare = rng.choice([">", "<"])
-    bound, factor = rng.randint(1, 9), rng.randint(2, 9)
+    bound, factor = rng.randint(1, 30), rng.randint(2, 12)
     words = {">": "greater", "<": "less"}[compare]
     extra = rng.randint(1, 9) if level > 1 else 0
     start = rng.randint(1, 9) if level > 2 else 0
@@ -85,7 +85,7 @@ def draw_total(rng: Random, level: int) -> Instance:
         body = [f"t = {start}", "for x in xs:", f"    t = t + {term}", "return t"]  # the test is forgotten
         return _fence(body, "xs")
 
-    inputs = [[], [bound], [1, 2, 3, 4, 5, 6, 7, 8, 9], [bound - 1, bound + 1], [-3, 0, 12]]
+    inputs = [[], [bound], [1, 2, 3, 4, 5, 6, 7, 8, 9], [bound - 1, bound + 1], [-3, 0, 40]]
     return Instance(question=question, reference=_reference(total, inputs), trace=trace)
 
 

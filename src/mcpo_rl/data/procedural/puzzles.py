@@ -50,7 +50,7 @@ def draw_knights(rng: Random, level: int) -> Instance:
         for i in range(count):
             kind = rng.choice(["knight", "knave", "same", "different"])
             j = rng.choice([p for p in range(count) if p != i])
-            statements.append((kind, j, -1) if kind in ("knight", "knave") else (kind, *sorted((i, j))))
+            statements.append((kind, j, -1) if kind in ("knight", "knave") else (kind, min(i, j), max(i, j)))
         fitting = [roles for roles in worlds if _consistent(statements, roles)]
         if len(fitting) == 1:
             break
@@ -64,12 +64,12 @@ def draw_knights(rng: Random, level: int) -> Instance:
         if strategy is Strategy.TERSE:
             return final(rng.choice(worlds))
         if strategy is Strategy.SLOPPY:  # what the first person says is believed
-            roles = [rng.random() < 0.5 for _ in names]
+            believed = [rng.random() < 0.5 for _ in names]
             kind, j, _ = statements[0]
-            roles[0] = True
+            believed[0] = True
             if kind in ("knight", "knave"):
-                roles[j] = kind == "knight"
-            return f"Believe {names[0]}.\n{final(roles)}"
+                believed[j] = kind == "knight"
+            return f"Believe {names[0]}.\n{final(believed)}"
         lines = []
         for roles in worlds:  # try every world: who would be telling the truth in it?
             truths = [_holds(s, roles) for s in statements]
@@ -87,7 +87,7 @@ def draw_knights(rng: Random, level: int) -> Instance:
 # -- boolean chains ----------------------------------------------------------------------------------------------------
 def draw_boolean(rng: Random, level: int) -> Instance:
     """Variables defined one by one with not, and, or, xor; the last one is asked for."""
-    letters = "abcdefghij"[: 3 + level]
+    letters = "abcdefghij"[: 4 + level]
     values: dict[str, bool] = {}
     definitions: list[tuple[str, str, str]] = []  # letter, as written, with the values put in
     for i, letter in enumerate(letters):
@@ -202,11 +202,7 @@ def draw_grid(rng: Random, level: int) -> Instance:
                 return f"{lines[0]}\n{final(world)}"
         return "\n".join([*lines, final(pets)])
 
-    reference = {
-        "kind": "grid",
-        "header": ["Name", "Pet"],
-        "rows": [list(row) for row in zip(names, pets, strict=True)],
-    }
+    rows = [list(row) for row in zip(names, pets, strict=True)]
     return Instance(
         question=f"{', '.join(names)} have {', '.join(sorted(pets))}. {wording} Who has what?",
         reference={"kind": "grid", "header": ["Name", "Pet"], "rows": rows},
