@@ -1,0 +1,158 @@
+"""The rollouts of one step, in memory and as one Parquet file.
+
+Axes: N rollouts of the step (all prompts, all ranks), d width of the pooled hidden state, m width of the head's output.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcpo_rl.errors import RunError
+from mcpo_rl.types import Message
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutBatch:
+    """Every rollout of one training step. Plain Python and NumPy: readers need no torch.
+
+    Raises:
+        RunError: The columns differ in length, or the representations are not N rows of numbers.
+    """
+
+    step: int
+    """The optimizer step at which these rollouts were generated (the weights are those before the step's update)."""
+    prompts: list[list[Message] | str]
+    """N prompts, chat messages or plain text; rollouts of one prompt repeat it."""
+    completions: list[str]
+    """N completions, special tokens removed."""
+    domains: list[str]
+    """N domain names."""
+    prompt_ids: list[int]
+    """N integers: rollouts with the same number belong to the same prompt."""
+    rewards: list[float | None]
+    """N rewards; None where the verifier failed."""
+    correct: list[bool]
+    """N flags: the reward reached the threshold."""
+    usable: list[bool]
+    """N flags: scored and not truncated away, so the contrastive term may use it."""
+    verdicts: list[str] = field(default_factory=list)
+    """N verdict statuses (`correct`, `incorrect`, `error`); '' where unknown. Empty: all unknown."""
+    features: Float32Array | None = None
+    """(N, d) float32: pooled hidden states of the policy; None when not computed."""
+    embeddings: Float32Array | None = None
+    """(N, m) float32: outputs of the contrastive head, L2-normalized; None when there is no head."""
+    positives: list[list[int]] = field(default_factory=list)
+    """N lists: row numbers of the cross-domain positives chosen for each rollout. Empty: none were chosen."""
+
+    def __post_init__(self) -> None:
+        count = len(self.completions)
+        if not self.verdicts:
+            object.__setattr__(self, "verdicts", [""] * count)
+        if not self.positives:
+            object.__setattr__(self, "positives", [[] for _ in range(count)])
+        for name in ("prompts", "domains", "prompt_ids", "rewards", "correct", "usable", "verdicts", "positives"):
+            if len(getattr(self, name)) != count:
+                raise RunError(
+                    f"RolloutBatch.{name} has {len(getattr(self, name))} rows, but there are {count} completions."
+                )
+        for name in ("features", "embeddings"):
+            array = getattr(self, name)
+            if array is not None and (array.ndim != 2 or array.shape[0] != count):
+                raise RunError(f"RolloutBatch.{name} has shape {array.shape}; expected ({count}, width).")
+
+    def __len__(self) -> int:
+        return len(self.completions)
+
+
+def write_batch(batch: RolloutBatch, path: Path) -> None:
+    """Write `batch` to `path` as Parquet (the caller makes it atomic)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Any] = {
+        "step": pa.array([batch.step] * len(batch), pa.int64()),
+        # JSON text keeps messages and plain strings apart and takes any message that a chat template takes.
+        "prompt": pa.array(
+            [_encodable(json.dumps(prompt, ensure_ascii=False)) for prompt in batch.prompts], pa.string()
+        ),
+        "completion": pa.array([_encodable(text) for text in batch.completions], pa.string()),
+        "domain": pa.array(batch.domains, pa.string()),
+        "prompt_id": pa.array([int(number) for number in batch.prompt_ids], pa.int64()),
+        "reward": pa.array([None if reward is None else float(reward) for reward in batch.rewards], pa.float64()),
+        "correct": pa.array([bool(flag) for flag in batch.correct], pa.bool_()),
+        "usable": pa.array([bool(flag) for flag in batch.usable], pa.bool_()),
+        "verdict": pa.array(batch.verdicts, pa.string()),
+        "positives": pa.array([[int(row) for row in rows] for rows in batch.positives], pa.list_(pa.int32())),
+    }
+    for name in ("features", "embeddings"):
+        array = getattr(batch, name)
+        if array is not None:
+            columns[name] = _vectors(array)
+    pq.write_table(pa.table(columns), path, compression="zstd")
+
+
+def read_batch(path: Path) -> RolloutBatch:
+    """Read the batch that `write_batch` wrote.
+
+    Raises:
+        RunError: The file is not one of ours or is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+        names = ("prompt", "completion", "domain", "prompt_id", "reward", "correct", "usable", "verdict", "positives")
+        columns = {name: table.column(name).to_pylist() for name in names}
+        prompts = [json.loads(text) for text in columns["prompt"]]
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise RunError(f"{path} cannot be read as the rollouts of a step ({error}).") from error
+    return RolloutBatch(
+        # The name has the step too, for a step without a single rollout.
+        step=table.column("step")[0].as_py() if table.num_rows else int(path.stem.removeprefix("step_")),
+        prompts=prompts,
+        completions=columns["completion"],
+        domains=columns["domain"],
+        prompt_ids=columns["prompt_id"],
+        rewards=columns["reward"],
+        correct=columns["correct"],
+        usable=columns["usable"],
+        verdicts=columns["verdict"],
+        features=_matrix(table, "features"),
+        embeddings=_matrix(table, "embeddings"),
+        positives=columns["positives"],
+    )
+
+
+def _vectors(array: Float32Array) -> pa.FixedSizeListArray:
+    """Turn an (N, width) array into an Arrow column of N vectors, without a Python list in between."""
+    import numpy as np
+    import pyarrow as pa
+
+    array = np.ascontiguousarray(array, dtype=np.float32)
+    return pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
+
+
+def _matrix(table: pa.Table, name: str) -> Float32Array | None:
+    import numpy as np
+
+    if name not in table.column_names or not table.num_rows:
+        return None
+    column = table.column(name).combine_chunks()
+    values: Float32Array = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    return values.reshape(table.num_rows, -1)
+
+
+def _encodable(text: str) -> str:
+    """Replace lone surrogates, which byte-level decoding can leave in a completion and UTF-8 cannot hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
