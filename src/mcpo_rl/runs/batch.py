@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcpo_rl.errors import RunError
+from mcpo_rl.runs.files import encodable
 from mcpo_rl.types import Message
 
 if TYPE_CHECKING:
@@ -83,9 +84,9 @@ def write_batch(batch: RolloutBatch, path: Path) -> None:
         "step": pa.array([batch.step] * len(batch), pa.int64()),
         # JSON text keeps messages and plain strings apart and takes any message that a chat template takes.
         "prompt": pa.array(
-            [_encodable(json.dumps(prompt, ensure_ascii=False)) for prompt in batch.prompts], pa.string()
+            [encodable(json.dumps(prompt, ensure_ascii=False)) for prompt in batch.prompts], pa.string()
         ),
-        "completion": pa.array([_encodable(text) for text in batch.completions], pa.string()),
+        "completion": pa.array([encodable(text) for text in batch.completions], pa.string()),
         "domain": pa.array(batch.domains, pa.string()),
         "prompt_id": pa.array([int(number) for number in batch.prompt_ids], pa.int64()),
         "reward": pa.array([None if reward is None else float(reward) for reward in batch.rewards], pa.float64()),
@@ -151,8 +152,3 @@ def _matrix(table: pa.Table, name: str) -> Float32Array | None:
     column = table.column(name).combine_chunks()
     values: Float32Array = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
     return values.reshape(table.num_rows, -1)
-
-
-def _encodable(text: str) -> str:
-    """Replace lone surrogates, which byte-level decoding can leave in a completion and UTF-8 cannot hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")

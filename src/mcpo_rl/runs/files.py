@@ -45,6 +45,11 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def encodable(text: str) -> str:
+    """Replace lone surrogates, which byte-level decoding can leave in a completion and UTF-8 cannot hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def write_error(path: Path, error: OSError) -> RunError:
     """Return the `RunError` that tells why `path` could not be written, and the free space where that is why."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
