@@ -1,0 +1,8 @@
+"""Problems: where they come from, how they are read, and the dataset that a trainer takes.
+
+Importing this package imports no heavy library; `to_dataset` needs `datasets`.
+"""
+
+from mcpo_rl.data.sources import load_problems, to_dataset
+
+__all__ = ["load_problems", "to_dataset"]

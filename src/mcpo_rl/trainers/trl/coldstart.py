@@ -1,8 +1,8 @@
 """The cold start: a small decoder trained from scratch on traces of mixed strategies.
 
-Reinforcement learning needs something to bring out. The cold start gives every domain the *skill* (a first phase on mostly
-careful traces) and then sets the *habit* (a second phase in which the careful strategy has a share that differs between the
-domains). What is left to learn by reward is when to use what the model can already do.
+Reinforcement learning needs something to bring out. The cold start gives every domain the *skill* (a first phase on
+mostly careful traces) and then sets the *habit* (a second phase in which the careful strategy has a share that differs
+between the domains). What is left to learn by reward is when to use what the model can already do.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class ColdStartConfig:
 
 
 def traces(config: ColdStartConfig) -> Iterator[tuple[str, str]]:
-    """Yield (question, completion) pairs in training order: the skill phase first, the domains in turn, then the habit phase."""
+    """Yield (question, completion) pairs in training order, the domains in turn: the skill phase, then the habit."""
     rest = (1 - config.skill_careful_share) / 2
     skill = {"careful": config.skill_careful_share, "sloppy": rest, "terse": rest}
     sources: dict[str, Iterator[Instance]] = {
