@@ -1,0 +1,110 @@
+"""The command `mcpo-rl`: a thin layer over the library.
+
+Every subcommand is one module with `add_parser(subparsers)` and `run(args) -> int`. The modules import what is heavy
+inside `run`, so that `mcpo-rl --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import NoReturn
+
+from mcpo_rl import __version__
+from mcpo_rl.cli import bench, coldstart, demo, doctor, report, train, verify
+from mcpo_rl.cli import eval as evaluate
+from mcpo_rl.errors import MCPOError, nearest
+
+COMMANDS: dict[str, ModuleType] = {
+    "demo": demo,
+    "train": train,
+    "eval": evaluate,
+    "verify": verify,
+    "report": report,
+    "doctor": doctor,
+    "bench": bench,
+    "coldstart": coldstart,
+}
+"""Name of the subcommand -> its module, in the order in which `--help` lists them."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it: 128 + SIGINT."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose error is one line on stderr."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"{self.prog}: error: {message} (see `{self.prog} --help`)\n")
+        raise SystemExit(2)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command."""
+    parser = _Parser(
+        prog="mcpo-rl",
+        description="Reinforcement learning of reasoning models over several domains at once (MCPO).",
+        epilog="example:\n  mcpo-rl demo\n\nEvery command has its own --help.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"mcpo-rl {__version__}")
+    parser.set_defaults(debug=False)
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    for module in COMMANDS.values():
+        module.add_parser(subparsers)
+    for each in (parser, *subparsers.choices.values()):
+        # Suppressed: a subparser's default would overwrite what was said before the command's name.
+        text = "on an error show the traceback (also: MCPO_RL_DEBUG=1)"
+        each.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=text)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status.
+
+    Args:
+        argv: The words after `mcpo-rl`; None takes them from `sys.argv`.
+
+    Returns:
+        0, 2 for a mistake in what was asked (one line on stderr says which), 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser()
+    if not words:
+        parser.print_help()
+        return 0
+    try:
+        command = next((word for word in words if not word.startswith("-")), None)
+        if command is not None and command not in COMMANDS:
+            parser.error(f"unknown command `{command}`.{nearest(command, COMMANDS)}")
+        args = parser.parse_args(words)
+        if args.command is None:
+            parser.error("name a command, e.g. `mcpo-rl demo`")
+    except SystemExit as stop:  # argparse ends the process itself; this function returns the status
+        return int(stop.code or 0)
+    return _run(COMMANDS[args.command].run, args)
+
+
+def _run(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """Run one subcommand and turn the ways in which it can end early into exit statuses."""
+    try:
+        status = run(args)
+        sys.stdout.flush()
+        return status
+    except MCPOError as error:
+        if args.debug or os.environ.get("MCPO_RL_DEBUG", "") not in ("", "0"):
+            traceback.print_exc()
+        print(f"mcpo-rl: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mcpo-rl: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) went away. Python flushes stdout once more at exit: give it a place to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1

@@ -51,15 +51,15 @@ def run(args: argparse.Namespace) -> int:
     if output.exists() and any(output.iterdir()):
         raise RunError(f"{output} is not empty; give a new directory with --output.")
 
-    from mcpo_rl.cli.callbacks import TrainingProgress
     from mcpo_rl.trainers.trl.coldstart import ColdStartConfig, cold_start
+    from mcpo_rl.trainers.trl.progress import ProgressCallback
 
     steps = {k: v for k in ("skill_steps", "habit_steps") if (v := getattr(args, k)) is not None}
     config = ColdStartConfig(seed=args.seed, **steps)
     output.mkdir(parents=True, exist_ok=True)
-    progress = TrainingProgress("cold start", quiet=args.quiet)
+    progress = ProgressCallback("cold start", line_every=100)
     try:
-        model, tokenizer, log = cold_start(config, output, [progress])
+        model, tokenizer, log = cold_start(config, output, [] if args.quiet else [progress])
     finally:
         progress.close()
     accuracy = _accuracy(model, tokenizer, args)

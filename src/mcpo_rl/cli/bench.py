@@ -1,0 +1,83 @@
+"""`mcpo-rl bench`: what the contrastive term costs, and whether its gradients are exact."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mcpo_rl.errors import ConfigError
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add this command to `subparsers`."""
+    parser = subparsers.add_parser(
+        "bench",
+        help="measure overhead, exactness, scaling with the pool, and the sandbox",
+        description="Measure, print a table, and with --output write JSON. Without a name: all of\n"
+        "  overhead   one optimizer step against TRL's GRPO on the same rollouts: ratios of time and peak memory\n"
+        "  pool       the loss and its gradients by pool size, against the matrix products alone\n"
+        "  exactness  micro-batched against one backward pass, streamed against dense: largest relative difference\n"
+        "  sandbox    programs per second",
+        epilog="example:\n  mcpo-rl bench overhead pool --output bench.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="overhead, pool, exactness, sandbox (default: all)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the measurements as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print."""
+    measures = _measures()
+    unknown = [name for name in args.names if name not in measures]
+    if unknown:
+        raise ConfigError(f"unknown benchmark `{unknown[0]}`; there are {', '.join(measures)}.")
+    from mcpo_rl.cli.machine import machine_facts
+
+    results: dict[str, Any] = {"machine": machine_facts()}
+    print(_table("machine", results["machine"]))
+    for name in args.names or measures:
+        results[name] = measures[name]()
+        print(_table(name, results[name]), flush=True)
+        if args.output is not None:  # after each: a long measurement that is stopped keeps what it has
+            _write(args.output, results)
+    return 0
+
+
+def _measures() -> dict[str, Callable[[], dict[str, Any]]]:
+    from mcpo_rl.cli.bench_exactness import measure_exactness
+    from mcpo_rl.cli.bench_overhead import measure_overhead
+    from mcpo_rl.cli.bench_pool import measure_pool
+    from mcpo_rl.cli.bench_sandbox import measure_sandbox
+
+    return {
+        "overhead": measure_overhead,
+        "pool": measure_pool,
+        "exactness": measure_exactness,
+        "sandbox": measure_sandbox,
+    }
+
+
+def _write(path: Path, results: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--output: cannot write {path}: {error.strerror}.") from error
+
+
+def _table(title: str, facts: dict[str, Any]) -> str:
+    rows = list(_flat(facts))
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in rows)])
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """Return nested measurements as rows of dotted name and value."""
+    if isinstance(value, dict) and value:
+        return [row for key, item in value.items() for row in _flat(item, f"{name}.{key}" if name else str(key))]
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [row for index, item in enumerate(value) for row in _flat(item, f"{name}.{index}")]
+    return [(name, f"{value:.4g}" if isinstance(value, float) else str(value))]

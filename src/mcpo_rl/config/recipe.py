@@ -1,0 +1,149 @@
+"""What a run is: the recipe's own keys, and how a file and overrides become a `Recipe`."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from mcpo_rl.config.fields import check_fields, describe
+from mcpo_rl.config.overrides import assign, parse_overrides, parse_yaml
+from mcpo_rl.errors import ConfigError, nearest
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+"""Where the recipes that come with the package lie."""
+
+_ENTRY_EXAMPLES = "`{source: procedural, domain: math, count: 500}` or `{path: rows.jsonl, domain: math}`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """How `eval_problems` are put to the model."""
+
+    samples: int = 1
+    """Completions drawn per problem."""
+    temperature: float = 1.0
+    """Sampling temperature; 0 is greedy."""
+    max_new_tokens: int | None = None
+    """Longest completion in tokens; None takes the trainer's `max_completion_length`."""
+    batch_size: int = 64
+    """Completions generated at a time."""
+    before: bool = False
+    """Evaluate the untrained model as well, so that the report can show what training changed."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, lowest in (("samples", 1), ("batch_size", 1), ("max_new_tokens", 1), ("temperature", 0)):
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                raise ConfigError(f"`evaluation.{name}` is {value}; it must be at least {lowest}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What one run is: model, method, problems and, under `training`, the trainer's settings."""
+
+    model: str
+    """A hub id, a local directory, `builtin:tiny` or `builtin:smollm2-135m`."""
+    problems: list[dict[str, Any]]
+    """Training sources: one mapping each, with exactly one of `source`, `path`, `hub`; the rest is the source's."""
+    output_dir: str
+    """The run directory. Checkpoints go to `<output_dir>/checkpoints`."""
+    method: Literal["mcpo", "grpo"] = "mcpo"
+    """`grpo` is the same run with the contrastive term off (`contrastive_coef: 0`)."""
+    eval_problems: list[dict[str, Any]] = field(default_factory=list)
+    """Held-out sources in the form of `problems`; empty: no evaluation."""
+    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
+    """How the held-out problems are sampled."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """The weights' type as loaded. For mixed precision keep float32 and set the trainer's `bf16: true`."""
+    peft: dict[str, Any] | None = None
+    """Keyword arguments of `peft.LoraConfig`; None trains all weights."""
+    seed: int = 42
+    """Seed of the trainer, of sampling and of the evaluation."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """Fields of `MCPOConfig`. In a file they stand at the top level."""
+
+    def __post_init__(self) -> None:
+        """Check what can be known without an engine."""
+        if not self.problems:
+            raise ConfigError(f"`problems` is empty: list at least one source, e.g. {_ENTRY_EXAMPLES}.")
+        for name in ("problems", "eval_problems"):
+            for position, entry in enumerate(getattr(self, name)):
+                kinds = sorted({"source", "path", "hub"} & entry.keys())
+                if len(kinds) != 1:
+                    raise ConfigError(
+                        f"`{name}.{position}` has {' and '.join(kinds) or 'none'} of the keys `source`, `path`, `hub`; "
+                        f"it needs exactly one, e.g. {_ENTRY_EXAMPLES}."
+                    )
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the recipe as it stands in a file: flat, plain data, read again by `recipe_from_mapping`."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "training"}
+        return own | {"evaluation": asdict(self.evaluation)} | self.training
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the recipes that come with the package, by name."""
+    return {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
+    """Read a recipe and apply overrides.
+
+    Args:
+        path: A YAML file, or the name of a shipped recipe (`demo`).
+        overrides: Words of a command line (`["--max_steps", "20", "--peft.r=8"]`), values read as YAML; or a mapping
+            from dotted keys to values.
+
+    Raises:
+        ConfigError: The file is missing or holds no mapping, an override cannot be read, a value has another type.
+
+    Example:
+        >>> load_recipe("demo", ["--max_steps", "3"]).training["max_steps"]
+        3
+    """
+    file = Path(path)
+    if not file.is_file():
+        shipped = shipped_recipes()
+        if str(path) not in shipped:
+            raise ConfigError(
+                f"recipe not found: {path}.{nearest(str(path), shipped)} "
+                f"Give a YAML file or the name of a shipped recipe ({', '.join(shipped)})."
+            )
+        file = shipped[str(path)]
+    content = parse_yaml(file.read_text(encoding="utf-8"), where=str(file))
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file}: a recipe is a mapping of keys to values; this file holds {describe(content)}.")
+    changes = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    for key, value in changes.items():
+        assign(content, key, value)
+    return recipe_from_mapping(content, where=str(file))
+
+
+def recipe_from_mapping(content: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
+    """Build a `Recipe` from a flat mapping; keys that are not its own go to `Recipe.training`.
+
+    Raises:
+        ConfigError: A required key is missing or a value has another type; the message begins with `where`.
+    """
+    hints = {name: hint for name, hint in typing.get_type_hints(Recipe).items() if name != "training"}
+    own = {key: value for key, value in content.items() if key in hints}
+    training = {str(key): value for key, value in content.items() if key not in hints}
+    try:
+        if "training" in training:
+            raise ConfigError("unknown key `training`: the trainer's fields stand at the top level of a recipe.")
+        for required in ("model", "problems", "output_dir"):
+            if own.get(required) is None:
+                raise ConfigError(f"`{required}` is missing: a recipe needs `model`, `problems` and `output_dir`.")
+        options = own.get("evaluation", {})
+        if not isinstance(options, dict):
+            raise ConfigError(f"`evaluation` is {describe(options)}; expected a mapping, e.g. `{{samples: 4}}`.")
+        check_fields(options, typing.get_type_hints(EvaluationOptions), prefix="evaluation.")
+        own["evaluation"] = EvaluationOptions(**options)
+        check_fields(own, hints)
+        return Recipe(**own, training=training)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
