@@ -1,0 +1,256 @@
+"""Inside the sandbox: what the child process does once it is confined. Sent there by `process.py`; see `confine.py` for the walls.
+
+Three modes. `script` runs a program on a standard input, as `python program.py` would. `serve` loads a program and answers calls of its
+functions, one request at a time. `check` runs test code whose unknown names stand for functions of a program in *another* sandbox:
+each call goes out to the host, which passes it on and returns plain data.
+
+Requests come on descriptor 0: ten digits of length, a line feed, JSON. Replies leave on a descriptor of their own: the nonce of the
+request that they answer, ten digits, a line feed, JSON. Nothing here is a secret: a program that forges a reply has only answered.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _json import encode_basestring_ascii, make_scanner
+
+from mcpo_rl.sandbox.confine import fork_confined
+from mcpo_rl.sandbox.wire import NotPlainError, decode, encode
+
+TYPE_CHECKING = False  # importing `typing` would cost a third of the start-up time
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+class _JSONForm:
+    """What the scanner of the standard `json` wants to know (importing `json` itself takes longer than starting Python)."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = float
+
+
+_scan = make_scanner(_JSONForm)
+
+
+def main(reply_fd: int, status_fd: int) -> None:
+    """Read the job, become confined, do it and exit."""
+    job = _read_request(0)
+    fork_confined(job["limits"], status_fd, [reply_fd])
+    sys.argv = ["program.py"]
+    os.environ.clear()  # Python itself puts LC_CTYPE there when it finds none
+    if job["mode"] == "script":
+        os.close(reply_fd)
+        _exit_as_python(lambda: _run_script(job["program"], job["stdin"]))
+    else:
+        _Channel(reply_fd).serve(job)
+    os._exit(0)
+
+
+def _read_exactly(descriptor: int, size: int, read: Callable[[int, int], bytes] = os.read) -> bytes:
+    parts = []
+    while size:
+        part = read(descriptor, min(size, 1 << 20))
+        if not part:
+            os._exit(0)  # the host has closed its end: there is nothing more to do
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _read_request(descriptor: int) -> Any:
+    size = int(_read_exactly(descriptor, 11))
+    return _scan(_read_exactly(descriptor, size).decode(), 0)[0]
+
+
+def _run_script(program: str, stdin: str) -> None:
+    if hasattr(os, "memfd_create"):
+        source = os.memfd_create("stdin")
+    else:
+        source = os.open("stdin", os.O_RDWR | os.O_CREAT)
+        os.unlink("stdin")
+    rest = memoryview(stdin.encode("utf-8", "surrogatepass"))
+    while rest:
+        rest = rest[os.write(source, rest) :]
+    os.lseek(source, 0, os.SEEK_SET)
+    os.dup2(source, 0)
+    os.close(source)
+    sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115 (lives as long as the program)
+    module = _new_module("__main__")
+    exec(compile(program, "program.py", "exec", dont_inherit=True), module.__dict__)
+
+
+def _exit_as_python(action: Callable[[], None]) -> None:
+    """Run `action` and exit as the interpreter would, less the tearing down of its memory (a third of the time of a short program)."""
+    code: object = 0
+    try:
+        action()
+    except SystemExit as error:
+        code = error.code
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 1
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    try:
+        if "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()
+        import atexit
+
+        atexit._run_exitfuncs()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and not stream.closed:
+                stream.flush()
+        os._exit((code or 0) & 255)
+
+
+def _new_module(name: str) -> Any:
+    # A module of its own, also in `sys.modules`: dataclasses, typing and pickle look a class's module up there.
+    module = sys.modules[name] = type(sys)(name)
+    return module
+
+
+class _Channel:
+    """Requests and replies, and the objects that stay here while the other side holds a number for each."""
+
+    def __init__(self, reply_fd: int) -> None:
+        self._requests = os.dup(0)
+        self._replies = reply_fd
+        self._kept: list[Any] = []
+        null = os.open("/dev/null", os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        os.close(null)
+
+    def serve(self, job: dict[str, Any]) -> None:
+        """Load the program and answer until the host closes the channel; or run the test code and say how it ended."""
+        if job["mode"] == "check":
+            self._reply(job["nonce"], self._outcome(lambda: self._run_checks(job)))
+            return
+        module = _new_module("program")
+        loaded = self._outcome(
+            lambda: exec(compile(job["program"], "program.py", "exec", dont_inherit=True), module.__dict__)
+        )
+        self._reply(job["nonce"], loaded)
+        while True:
+            request = _read_request(self._requests)
+            self._reply(request["nonce"], self._outcome(lambda: self._answer(module.__dict__, request)))  # noqa: B023
+
+    def _reply(self, nonce: str, text: str) -> None:
+        rest = memoryview(f"{nonce}{len(text):010d}\n{text}".encode())
+        while rest:
+            rest = rest[os.write(self._replies, rest) :]
+
+    def _encode(self, value: Any, *, keep: bool) -> str:
+        return encode(value, encode_basestring_ascii, self._keep if keep else None)
+
+    def _keep(self, value: Any) -> int:
+        for number, kept in enumerate(self._kept):
+            if kept is value:
+                return number
+        self._kept.append(value)
+        return len(self._kept) - 1
+
+    def _outcome(self, action: Callable[[], str | None]) -> str:
+        try:
+            return action() or '{"value":null}'
+        except NotPlainError as error:
+            return f'{{"not_plain":{encode_basestring_ascii(str(error))}}}'
+        except BaseException as error:  # SystemExit and KeyboardInterrupt too: a program that leaves has not answered
+            try:
+                text = f"{error}"[:500]
+            except Exception:
+                text = "(its message cannot be printed)"
+            return f'{{"raised":[{encode_basestring_ascii(type(error).__name__)},{encode_basestring_ascii(text)}]}}'
+
+    def _answer(self, namespace: dict[str, Any], request: dict[str, Any]) -> str:
+        function = eval(request["call"], namespace)
+        args = [decode(node, self._kept.__getitem__) for node in request["args"]]
+        kwargs = {name: decode(node, self._kept.__getitem__) for name, node in request["kwargs"].items()}
+        if not request["by_reference"]:
+            return f'{{"value":{self._encode(function(*args, **kwargs), keep=False)}}}'
+        before = [self._encode(value, keep=True) for value in args]
+        value = self._encode(function(*args, **kwargs), keep=True)
+        # Test code may look at an argument that the function was to change in place.
+        after = [self._encode(value, keep=True) for value in args]
+        changed = [f"[{place},{new}]" for place, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+        return f'{{"value":{value},"changed":[{",".join(changed)}]}}'
+
+    def _run_checks(self, job: dict[str, Any]) -> None:
+        module = _new_module("checks")
+        code = compile(job["program"], "checks.py", "exec", dont_inherit=True)
+        for name in _names_used(code):
+            if name not in module.__dict__ and not hasattr(sys.modules["builtins"], name):
+                module.__dict__[name] = self._stand_in(name, job["nonce"])
+        exec(code, module.__dict__)
+        if job["entry_point"]:
+            module.check(self._stand_in(job["entry_point"], job["nonce"]))
+
+    def _stand_in(self, name: str, nonce: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            sent = ",".join([self._encode_argument(value) for value in args])
+            named = ",".join([f"{encode_basestring_ascii(key)}:{self._encode_argument(kwargs[key])}" for key in kwargs])
+            self._reply(nonce, f'{{"call":{encode_basestring_ascii(name)},"args":[{sent}],"kwargs":{{{named}}}}}')
+            answer = _read_request(self._requests)
+            if "raised" in answer:
+                raise _as_exception(*answer["raised"])
+            for place, node in answer["changed"]:
+                _change_in_place(args[place], decode(node, _Kept.numbered))
+            return decode(answer["value"], _Kept.numbered)
+
+        call.__name__ = name
+        return call
+
+    def _encode_argument(self, value: Any) -> str:
+        return encode(value, encode_basestring_ascii, _Kept.number_of)
+
+
+class _Kept:
+    """In `check` mode: an object that lives in the program's sandbox. It can be handed back to the program, and nothing else."""
+
+    _all: dict[int, _Kept] = {}  # noqa: RUF012 (one process runs one check)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    @classmethod
+    def numbered(cls, number: int) -> _Kept:
+        return cls._all.setdefault(number, cls(number))
+
+    @staticmethod
+    def number_of(value: Any) -> int:
+        if type(value) is not _Kept:
+            raise NotPlainError(f"test code passes a {type(value).__name__} to the program; only plain data can cross")
+        return value.number
+
+
+def _names_used(code: Any) -> set[str]:
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, type(code)):
+            names |= _names_used(constant)
+    return names
+
+
+def _as_exception(name: str, text: str) -> BaseException:
+    kind = getattr(sys.modules["builtins"], name, None)
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        try:
+            return kind(text)
+        except TypeError:  # the few that want more than a message, as UnicodeDecodeError does
+            pass
+    return RuntimeError(f"{name}: {text}")
+
+
+def _change_in_place(target: Any, new: Any) -> None:
+    if isinstance(target, list) and isinstance(new, list):
+        target[:] = new
+    elif isinstance(target, (dict, set)) and type(target) is type(new):
+        target.clear()
+        target.update(new)
