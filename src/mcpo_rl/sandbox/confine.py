@@ -1,20 +1,22 @@
-"""Inside the sandbox, before any untrusted code: namespaces, a user of its own, limits, and the supervisor that ends it all.
+"""Inside the sandbox, before any untrusted code: namespaces, an own user, limits, and the supervisor that ends it all.
 
 This file is sent into the sandbox's process (see `process.py`), so it imports only built-in modules that load at once.
 
-The process that the host starts becomes the *supervisor*. It forks the program's process, waits, and reports how it ended. It kills
-the program when the host closes its end of the request pipe; the kernel closes that end too when the host dies, so no program
-outlives its host. Layers, each used where the kernel grants it and reported by name in the `ready` line:
+The process that the host starts becomes the *supervisor*. It forks the program's process, waits, and reports how it
+ended. It kills the program when the host closes its end of the request pipe; the kernel closes that end too when the
+host dies, so no program outlives its host. Layers, each used where the kernel grants it and reported by name in the
+`ready` line:
 
-- `pid namespace`: the program sees and can signal only its own descendants, and all of them end with it. Ordinary users get it
-  through a user namespace of its own, whose capabilities are dropped at once.
+- `pid namespace`: the program sees and can signal only its own descendants, and all of them end with it. Ordinary users
+  get it through a user namespace of its own, whose capabilities are dropped at once.
 - `own user`: where the host runs as root, the program runs under a user id that nothing else has.
-- `process limit`: RLIMIT_NPROC, which root is exempt from and which counts all of a user's processes where the user is shared.
+- `process limit`: RLIMIT_NPROC, which root is exempt from and which counts all of a user's processes where the user is
+  shared.
 """
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # `signal` builds enums: longer than starting Python takes
 import os
 import resource
 import select
@@ -37,7 +39,8 @@ def fork_confined(limits: dict[str, Any], status_fd: int, close_in_supervisor: l
     Args:
         limits: `cpu_s`, `memory_bytes`, `processes`, `shared_processes` (or None), `counts_by_namespace`, `file_bytes`,
             `open_files`.
-        status_fd: Where `ready <layers>` and later `exit <code>` go, a line each; `failed <why>` when a layer that must hold does not.
+        status_fd: Where `ready <layers>` and later `exit <code>` go, a line each; `failed <why>` when a layer that must
+            hold does not.
         close_in_supervisor: Descriptors that only the program's process keeps.
     """
     wake_read, wake_write = os.pipe()
@@ -130,7 +133,8 @@ def _libc(name: str, *arguments: int | bytes) -> int:
     # `ctypes` itself takes 5 ms to import; its C half alone can call a function that takes plain integers and buffers.
     import _ctypes
 
-    address = _ctypes.dlsym(_ctypes.dlopen(None, 0), name)
+    library = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
+    address = _ctypes.dlsym(library, name)
     result: int = _ctypes.call_function(address, arguments)
     return result
 
@@ -170,7 +174,7 @@ def _own_uid() -> int | None:
 
 
 def _keep_python_readable() -> None:
-    """Reach the standard library through open directories: Python often lives below a home that only its owner can enter."""
+    """Reach the standard library through open directories: Python often lives below a home closed to other users."""
     moved = {}
     for entry in sys.path:
         try:

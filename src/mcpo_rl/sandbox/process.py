@@ -1,7 +1,7 @@
-"""The host's side of one sandboxed process: start it, talk to it within deadlines, and end it with everything it started.
+"""The host's side of one sandboxed process: start it, talk to it within deadlines, end it with all that it started.
 
-Nothing of the program runs in this process, and nothing here waits without a deadline. Safe to use from many threads at once, each
-with a `Child` of its own: there is no `preexec_fn`, no signal handler and no shared state.
+Nothing of the program runs in this process, and nothing here waits without a deadline. Safe to use from many threads at
+once, each with a `Child` of its own: there is no `preexec_fn`, no signal handler and no shared state.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class Outcome(StrEnum):
     MALFORMED = "wrote something that is no answer"
 
 
-class ProgramEnded(Exception):  # noqa: N818 (an ordinary event here, not an error of the library)
-    """The program cannot go on; `outcome` says why."""
+class ProgramEnded(Exception):
+    """The program cannot go on; `outcome` says why. An ordinary event here, not an error of the library."""
 
     def __init__(self, outcome: Outcome, detail: str) -> None:
         super().__init__(detail)
@@ -263,6 +263,7 @@ class Child:
         self.how_it_ended()
 
     def how_it_ended(self) -> str:
+        """Return in words how the process ended, as its supervisor saw it, and set `exit_code`."""
         line = re.fullmatch(rb"exit (-?\d{1,3})\n", self._buffers[self._status])
         if line is None:
             return "its supervisor was killed"
@@ -379,7 +380,7 @@ def _tasks_of_user() -> int | None:
 def _counts_by_namespace() -> bool:
     """Whether RLIMIT_NPROC counts within a user namespace (Linux 5.14), not over all processes of the user."""
     version = re.match(r"(\d+)\.(\d+)", platform.release())
-    return bool(version) and (int(version[1]), int(version[2])) >= (5, 14)
+    return version is not None and (int(version[1]), int(version[2])) >= (5, 14)
 
 
 def _remove(directory: str) -> None:

@@ -20,7 +20,7 @@ _MISSING = {
 
 
 def describe() -> dict[str, Any]:
-    """Return what holds here: `available`, `layers`, `missing` (a layer: what its lack means) and `not_isolated`; for `mcpo-rl doctor`."""
+    """Return what holds here, for `mcpo-rl doctor`: `available`, `layers`, `missing` (a layer: what that means), ..."""
     always = ["reading files", "network"]
     try:
         with Child({"mode": "script", "program": "", "stdin": ""}, Limits(), life_s=10) as child:

@@ -1,11 +1,12 @@
-"""Inside the sandbox: what the child process does once it is confined. Sent there by `process.py`; see `confine.py` for the walls.
+"""Inside the sandbox: what the child process does once it is confined (see `confine.py`). Sent there by `process.py`.
 
-Three modes. `script` runs a program on a standard input, as `python program.py` would. `serve` loads a program and answers calls of its
-functions, one request at a time. `check` runs test code whose unknown names stand for functions of a program in *another* sandbox:
-each call goes out to the host, which passes it on and returns plain data.
+Three modes. `script` runs a program on a standard input, as `python program.py` would. `serve` loads a program and
+answers calls of its functions, one request at a time. `check` runs test code whose unknown names stand for functions of
+a program in *another* sandbox: each call goes out to the host, which passes it on and returns plain data.
 
-Requests come on descriptor 0: ten digits of length, a line feed, JSON. Replies leave on a descriptor of their own: the nonce of the
-request that they answer, ten digits, a line feed, JSON. Nothing here is a secret: a program that forges a reply has only answered.
+Requests come on descriptor 0: ten digits of length, a line feed, JSON. Replies leave on a descriptor of their own: the
+nonce of the request that they answer, ten digits, a line feed, JSON. Nothing here is a secret: a program that forges a
+reply has only answered.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class _JSONForm:
-    """What the scanner of the standard `json` wants to know (importing `json` itself takes longer than starting Python)."""
+    """What the scanner of the standard `json` asks for (importing `json` itself takes longer than starting Python)."""
 
     strict = True
     object_hook = None
@@ -34,7 +35,7 @@ class _JSONForm:
     parse_constant = float
 
 
-_scan = make_scanner(_JSONForm)
+_scan = make_scanner(_JSONForm)  # type: ignore[arg-type]
 
 
 def main(reply_fd: int, status_fd: int) -> None:
@@ -85,7 +86,7 @@ def _run_script(program: str, stdin: str) -> None:
 
 
 def _exit_as_python(action: Callable[[], None]) -> None:
-    """Run `action` and exit as the interpreter would, less the tearing down of its memory (a third of the time of a short program)."""
+    """Run `action` and exit as the interpreter would, less the tearing down of its memory, which takes milliseconds."""
     code: object = 0
     try:
         action()
@@ -212,7 +213,7 @@ class _Channel:
 
 
 class _Kept:
-    """In `check` mode: an object that lives in the program's sandbox. It can be handed back to the program, and nothing else."""
+    """In `check` mode: an object that stays in the program's sandbox. It can be handed back there, and nothing else."""
 
     _all: dict[int, _Kept] = {}  # noqa: RUF012 (one process runs one check)
 

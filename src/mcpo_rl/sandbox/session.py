@@ -74,8 +74,8 @@ def run_script(
 class ProgramSession:
     """A program loaded once, whose functions are then called with one input at a time.
 
-    Use it as a context manager. After a result other than `COMPLETED` or `RAISED` the process is gone for good, and every later call
-    returns that result again.
+    Use it as a context manager. After a result other than `COMPLETED` or `RAISED` the process is gone for good, and
+    every later call returns that result again.
 
     Args:
         program: Python source; untrusted. Its `__name__` is `program`, so a main block does not run.
@@ -184,16 +184,17 @@ def run_checks(
 ) -> CallResult:
     """Run trusted-in-intent test code against an untrusted program, each in a sandbox of its own.
 
-    The test code runs where the program cannot reach it. Names that it uses but does not define are functions of the program: each
-    call crosses the wall as plain data, so no object of the program takes part in a comparison. An argument that the program changes
-    in place is changed in the test code too. What is weaker than in `ProgramSession`: a helper that the test code takes from the
-    program (as some HumanEval checks do) is the program's to write, and inputs are seen before all outputs are judged.
+    The test code runs where the program cannot reach it. Names that it uses but does not define are functions of the
+    program: each call crosses the wall as plain data, so no object of the program takes part in a comparison. An
+    argument that the program changes in place is changed in the test code too. What is weaker than in `ProgramSession`:
+    a helper that the test code takes from the program (as some HumanEval checks do) is the program's to write, and
+    inputs are seen before all outputs are judged.
 
     Args:
         program: Python source; untrusted.
         checks: Test code: assert statements, or the definition of `check(candidate)`.
-        entry_point: Passed to `check` as `candidate`: a name in the program or an expression like `Solution().solve`. None: `checks`
-            is run as it is.
+        entry_point: Passed to `check` as `candidate`: a name in the program or an expression like `Solution().solve`.
+            None: `checks` is run as it is.
         limits: None: the defaults. `wall_s` holds for everything together.
         python: The interpreter; None: the one that runs this library.
 
@@ -201,7 +202,8 @@ def run_checks(
         `COMPLETED` when all checks passed; otherwise how and where it failed.
 
     Raises:
-        SandboxError: The sandbox itself failed, or the test code passes what cannot cross the wall (a function, an object).
+        SandboxError: The sandbox itself failed, or the test code passes what cannot cross the wall (a function, an
+            object).
     """
     limits = limits or Limits()
     nonce = secrets.token_hex(16)
@@ -245,7 +247,7 @@ def _as_raised(reply: dict[str, Any]) -> list[str] | None:
 
 
 def _checked_reply(reply: dict[str, Any], arguments: int) -> dict[str, Any] | None:
-    """Return the parts of an untrusted reply that the test code may see, or None where they have not the form of one."""
+    """Return what the test code may see of an untrusted reply, or None where it has not the form of one."""
     raised = _as_raised(reply)
     if raised is not None:
         return {"raised": raised}

@@ -1,11 +1,12 @@
 """The data form that crosses the wall: plain values as tagged JSON text, read by exact type.
 
-This file is also sent into the sandbox (see `process.py`), so it imports nothing that is slow to load and nothing of this library.
-Writing happens on either side; what comes out of the sandbox is parsed by the standard `json` on the host and decoded here.
+This file is also sent into the sandbox (see `process.py`), so it imports nothing that is slow to load and nothing of
+this library. Writing happens on either side; what comes out of the sandbox is parsed by the standard `json` on the host
+and decoded here.
 
-None, bool, str, finite float, list and small int are themselves in JSON. Everything else is an object with one key, its tag:
-`{"tuple": [...]}`, `{"dict": [[key, value], ...]}`, `{"set": [...]}`, `{"frozenset": [...]}`, `{"bytes": hex}`, `{"int": hex}`,
-`{"float": repr}`, `{"complex": [re, im]}`, and `{"ref": n}` for an object that stays in its process.
+None, bool, str, finite float, list and small int are themselves in JSON. Everything else is an object with one key, its
+tag: `{"tuple": [...]}`, `{"dict": [[key, value], ...]}`, `{"set": [...]}`, `{"frozenset": [...]}`, `{"bytes": hex}`,
+`{"int": hex}`, `{"float": repr}`, `{"complex": [re, im]}`, and `{"ref": n}` for an object that stays in its process.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ class NotPlainError(TypeError):
 def encode(value: Any, quote: Callable[[str], str], keep: Callable[[Any], int] | None = None, depth: int = 0) -> str:
     """Return `value` as tagged JSON text.
 
-    Subclasses of the plain types are written as the plain type, with the plain type's own methods: what a class overrides has no
-    say in what is sent.
+    Subclasses of the plain types are written as the plain type, with the plain type's own methods: what a class
+    overrides has no say in what is sent.
 
     Args:
         value: What to write.
         quote: Turns a str into a JSON string.
-        keep: Called with each value that is not plain data; returns the number under which its process keeps it. None: refuse.
+        keep: Called with each value that is not plain data; returns the number under which its process keeps it. None:
+            refuse.
         depth: The nesting level of `value`.
 
     Raises:
