@@ -1,0 +1,1 @@
+"""Trainers: one folder per engine; siblings never import each other."""

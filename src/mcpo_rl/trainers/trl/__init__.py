@@ -1,0 +1,16 @@
+"""MCPO on TRL: the one place that knows this engine."""
+
+from mcpo_rl.trainers.trl.callbacks import InterruptCallback, RunMetricsCallback
+from mcpo_rl.trainers.trl.checkpoint import find_last_complete_checkpoint
+from mcpo_rl.trainers.trl.config import MCPOConfig
+from mcpo_rl.trainers.trl.progress import ProgressCallback
+from mcpo_rl.trainers.trl.trainer import MCPOTrainer
+
+__all__ = [
+    "InterruptCallback",
+    "MCPOConfig",
+    "MCPOTrainer",
+    "ProgressCallback",
+    "RunMetricsCallback",
+    "find_last_complete_checkpoint",
+]

@@ -1,0 +1,209 @@
+"""Which pass of the step the pool's hidden states are read from: the cheapest one that gives the right numbers.
+
+Axes: B rollouts of this rank, P prompt tokens, C completion tokens, d features.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate.utils import is_peft_model
+from torch import Tensor
+
+from mcpo_rl.errors import ConfigError
+from mcpo_rl.trainers.trl.features import (
+    PooledPass,
+    chunks_by_length,
+    find_backbone,
+    find_feature_module,
+    inference,
+)
+from mcpo_rl.trainers.trl.generation import GenerationMismatch, GenerationTap
+from mcpo_rl.trainers.trl.requirements import is_sharded, no_generation_tap
+
+logger = logging.getLogger(__name__)
+
+CHECKED_ROWS = 4
+"""Rollouts whose features from decoding are compared with a forward pass, at the first pool."""
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}
+"""Relative difference allowed in that comparison, by the dtype of the forward pass."""
+
+
+class FeatureReader:
+    """Reads h (B, d) of each generation batch; one per trainer.
+
+    The trainer opens `reading` around the scoring of a training batch and passes TRL's generation and old log-probability
+    calls through `during_generation` and `during_log_probs`, then asks for `features`.
+
+    Args:
+        trainer: an `MCPOTrainer`; its model, engine and settings are read at each call, since engines replace the model.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+        self.source_in_use: str | None = None
+        """`generation`, `old_logps` or `forward`, once a pool was read."""
+        self._open = False
+        self._log_probs_pass: PooledPass | None = None
+        self._generated: Tensor | None = None
+        self._generation_works = not no_generation_tap(trainer)
+        self._generation_checked = False
+
+    @contextmanager
+    def reading(self, *, forward_only: bool = False) -> Iterator[None]:
+        """Let the taps work inside; with `forward_only` they stay shut."""
+        self._log_probs_pass = self._generated = None
+        self._open = not forward_only
+        try:
+            yield
+        finally:
+            self._open = False
+
+    @contextmanager
+    def during_generation(self) -> Iterator[GenerationTap | None]:
+        """Tap the decoding inside, where that is the source; hand the completions to `keep_generated` at its end."""
+        source, trainer = self._trainer.args.feature_source, self._trainer
+        # Where the pass for old log-probabilities was seen before, it will come again and is the more exact one.
+        wanted = source == "generation" or (source == "auto" and self.source_in_use != "old_logps")
+        if not (self._open and wanted and self._generation_works):
+            yield None
+            return
+        model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+        tap = GenerationTap(model, trainer.args.feature_layer, trainer.args.feature_pooling, trainer.eos_token_ids)
+        with tap:
+            yield tap
+        tap.release()
+
+    def keep_generated(self, tap: GenerationTap, completion_ids: list[list[int]]) -> None:
+        """Complete the features of these completions, or fall back to forward passes from now on."""
+        trainer = self._trainer
+        model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+        try:
+            with inference(model), trainer.accelerator.autocast():
+                self._generated = tap.features(completion_ids)
+        except GenerationMismatch as problem:
+            self._give_up_generation(str(problem))
+
+    @contextmanager
+    def during_log_probs(self, model: Any, attention_mask: Tensor, logits_to_keep: int) -> Iterator[None]:
+        """Tap the first pass of the policy inside `reading`: TRL's old log-probabilities, if it computes them."""
+        wanted = self._trainer.args.feature_source in ("auto", "old_logps")
+        first = self._log_probs_pass is None and model is self._trainer.model
+        if not (self._open and wanted and first and not torch.is_grad_enabled()):
+            yield
+            return
+        self._log_probs_pass = PooledPass(
+            self._feature_module(), attention_mask[:, -logits_to_keep:], self._trainer.args.feature_pooling
+        )
+        with self._log_probs_pass.tap:
+            yield
+
+    def features(self, batch: dict[str, Any]) -> Tensor:
+        """Return h (B, d) of the batch that TRL made of the rollouts.
+
+        Raises:
+            ConfigError: `feature_source` is `old_logps` but TRL computes none here.
+        """
+        asked = self._trainer.args.feature_source
+        features, source = self._read(batch)
+        if asked == "old_logps" and source != "old_logps":
+            why = "tool calls are masked in them" if "tool_mask" in batch else "TRL computes none in this configuration"
+            raise ConfigError(
+                f"feature_source='old_logps' asks for the pass that computes old log-probabilities, but {why}. "
+                "Use feature_source='auto'."
+            )
+        if source != self.source_in_use:
+            logger.info("Hidden states of the pool phase are read from: %s", source)
+            self.source_in_use = source
+        return features
+
+    def _read(self, batch: dict[str, Any]) -> tuple[Tensor, str]:
+        # Without old log-probabilities in the batch, the pass that was tapped was another one (PEFT's reference pass).
+        # With tools the mask of that pass also counts what the tools wrote.
+        if self._log_probs_pass is not None and "old_per_token_logps" in batch and "tool_mask" not in batch:
+            return self._log_probs_pass.features(), "old_logps"
+        if self._generated is not None and self._agrees(self._generated, batch):
+            return self._generated, "generation"
+        return self.forward(batch), "forward"
+
+    def _agrees(self, generated: Tensor, batch: dict[str, Any]) -> bool:
+        """Compare a few rollouts with a forward pass, once."""
+        if self._generation_checked:
+            return True
+        self._generation_checked = True
+        rows = completion_mask(batch).any(dim=1).nonzero().flatten()[:CHECKED_ROWS].tolist()
+        if not rows:
+            return True
+        reference, used = self.forward(batch, rows), generated[rows].to(generated.device)
+        error = ((used - reference).norm(dim=1) / reference.norm(dim=1).clamp(min=1e-12)).max().item()
+        tolerance = TOLERANCE[self._pass_dtype()]
+        if error <= tolerance:
+            return True
+        self._give_up_generation(f"they differ from a forward pass by {error:.1e} relative (allowed {tolerance:.0e})")
+        return False
+
+    def _give_up_generation(self, reason: str) -> None:
+        self._generation_works, self._generated = False, None
+        logger.warning(
+            "Hidden states cannot be taken from decoding: %s. A forward pass per generation batch is used instead.",
+            reason,
+        )
+
+    def _pass_dtype(self) -> torch.dtype:
+        mixed = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        dtype: torch.dtype = self._trainer.model.dtype
+        return mixed.get(self._trainer.accelerator.mixed_precision, dtype)
+
+    def forward(self, batch: dict[str, Any], rows: list[int] | None = None) -> Tensor:
+        """Return h of the batch (or of some rows of it) by a no-grad forward pass of the backbone.
+
+        Rows of similar length go together and padding on the right is cut off, which no token before it can see.
+        """
+        trainer, args = self._trainer, self._trainer.args
+        mask = completion_mask(batch)
+        selected = torch.arange(len(mask)) if rows is None else torch.tensor(rows)
+        lengths = batch["completion_mask"][selected.to(mask.device)].sum(dim=1).tolist()
+        # Nothing is kept for a backward pass, so twice the rows of a training pass stay below its memory.
+        chunks = chunks_by_length(lengths, 2 * args.per_device_train_batch_size)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        pieces: list[Tensor] = []
+        with inference(trainer.model), trainer.accelerator.autocast():
+            for chunk in chunks:
+                which = selected[chunk].to(mask.device)
+                width = max(1, max(int(lengths[row]) for row in chunk))
+                reader = PooledPass(self._feature_module(), mask[which, :width], args.feature_pooling)
+                inputs = {
+                    "input_ids": torch.cat([batch["prompt_ids"][which], batch["completion_ids"][which, :width]], dim=1),
+                    "attention_mask": torch.cat(
+                        [batch["prompt_mask"][which], batch["completion_mask"][which, :width]], dim=1
+                    ),
+                }
+                with reader.tap:
+                    if is_sharded(trainer) or _learns_prompts(model):
+                        # Through the wrapper, which gathers parameters; with no label at all the LM head scores nothing.
+                        labels = torch.full_like(inputs["input_ids"], -100)
+                        trainer.model(**inputs, labels=labels, fused_lm_head=True)
+                    else:
+                        find_backbone(model)(**inputs, use_cache=False)
+                pieces.append(reader.features())
+        order = torch.tensor([row for chunk in chunks for row in chunk], device=pieces[0].device)
+        return torch.cat(pieces)[order.argsort()]
+
+    def _feature_module(self) -> torch.nn.Module:
+        model = self._trainer.accelerator.unwrap_model(self._trainer.model)
+        return find_feature_module(model, self._trainer.args.feature_layer)
+
+
+def completion_mask(batch: dict[str, Any]) -> Tensor:
+    """Return (B, C): the tokens that the model wrote and that count (not padding, not tools, not masked truncations)."""
+    mask: Tensor = batch["completion_mask"]
+    return mask * batch["tool_mask"] if "tool_mask" in batch else mask
+
+
+def _learns_prompts(model: torch.nn.Module) -> bool:
+    """Whether PEFT puts learned tokens in front, so that only its wrapper makes the whole input."""
+    return is_peft_model(model) and any(config.is_prompt_learning for config in model.peft_config.values())  # type: ignore[operator,union-attr]

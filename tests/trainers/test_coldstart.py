@@ -1,0 +1,75 @@
+"""The cold start: the traces it learns from, and a model that loads like any other."""
+
+import json
+from collections import Counter
+from itertools import islice
+
+import pytest
+
+from mcpo_rl.cli import main
+from mcpo_rl.data.procedural import split_of
+from mcpo_rl.errors import ConfigError
+from mcpo_rl.models import load_model_and_tokenizer
+from mcpo_rl.trainers.trl.coldstart import ColdStartConfig, build_tokenizer, encode, traces
+
+SMALL = ColdStartConfig(skill_steps=3, habit_steps=50, batch_size=30)
+
+
+def strategy_of(domain: str, completion: str) -> str:
+    """A coarse reading of the style, independent of how traces are made."""
+    lines = completion.splitlines()
+    if domain == "math":
+        return "terse" if len(lines) == 1 else "stepwise"
+    return "terse" if domain == "logic" and len(lines) == 1 else "stepwise"
+
+
+def test_traces_are_reproducible_and_follow_the_phases():
+    pairs = list(traces(SMALL))
+    assert pairs == list(traces(SMALL))
+    assert len(pairs) == 53 * 30
+    assert pairs != list(traces(ColdStartConfig(seed=1, skill_steps=3, habit_steps=50, batch_size=30)))
+
+
+def test_the_habit_has_the_asked_shares():
+    habit = list(islice(traces(SMALL), 90, None))
+    for position, domain in ((0, "math"), (2, "logic")):
+        own = [completion for _, completion in habit[position::3]]
+        share = Counter(strategy_of(domain, c) for c in own)["terse"] / len(own)
+        assert abs(share - SMALL.habit[domain]["terse"]) < 0.1
+
+
+def test_no_held_out_question_is_trained_on():
+    questions = [q for q, _ in traces(SMALL)]
+    chains = [q for q in questions if q.startswith("Compute") and "/" not in q]
+    assert len(chains) > 100
+    assert {split_of("chain", q) for q in chains} == {"train"}
+
+
+def test_only_completions_have_labels():
+    tokenizer = build_tokenizer(SMALL, samples=300)
+    rows = encode(tokenizer, iter([("What is gcd(4, 2)?", "4 mod 2 = 0\n#### 2")]))
+    ids, labels = rows["input_ids"][0], rows["labels"][0]
+    assert len(ids) == len(labels)
+    learned = [i for i, label in zip(ids, labels, strict=True) if label != -100]
+    assert tokenizer.decode(learned) == "4 mod 2 = 0\n#### 2<|end|>"
+    assert learned[-1] == tokenizer.eos_token_id
+
+
+def test_shares_that_do_not_sum_are_refused():
+    with pytest.raises(ConfigError, match="sum to 1"):
+        ColdStartConfig(habit={"math": {"careful": 0.5, "sloppy": 0.5, "terse": 0.5}})
+
+
+def test_the_command_leaves_a_model_and_its_manifest(tmp_path, capsys):
+    output = tmp_path / "model"
+    words = ["coldstart", "--output", str(output), "--skill-steps", "1", "--habit-steps", "1", "--quiet"]
+    assert main([*words, "--eval-problems", "4", "--eval-samples", "1"]) == 0
+    manifest = json.loads((output / "manifest.json").read_text())
+    model, tokenizer = load_model_and_tokenizer(str(output))
+    assert manifest["parameters"] == model.num_parameters()
+    assert set(manifest["sampled_accuracy"]["domains"]) == {"math", "code", "logic"}
+    assert manifest["config"]["seed"] == 0
+    assert tokenizer.chat_template
+    assert "logic" in capsys.readouterr().out
+    assert main(words) == 2
+    assert "is not empty" in capsys.readouterr().err

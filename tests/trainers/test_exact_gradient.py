@@ -1,0 +1,206 @@
+"""The parameters' gradient of a real training step against one giant backward of L_policy + w * L on the same rollouts."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, TrainerCallback
+from trl import GRPOTrainer
+
+from mcpo_rl.objective import RolloutPool, contrastive_loss
+
+from .conftest import make_model
+
+COEF = 0.5
+
+
+class Compared(TrainerCallback):
+    """At the first optimizer step: the gradients that are there, and those of one giant backward."""
+
+    def __init__(self, trainer: Any, *, policy: bool) -> None:
+        self.trainer = trainer
+        self.batch: dict[str, Any] = {}
+        self.head: torch.nn.Module | None = None
+        self.found: dict[str, torch.Tensor] = {}
+        self.expected: dict[str, torch.Tensor] = {}
+        original = trainer._generate_and_score_completions
+
+        def recorded(inputs: Any) -> Any:
+            self.head = copy.deepcopy(trainer._pool_phase.objective.head)  # the pool phase updates it
+            batch = original(inputs)
+            if not policy:  # the contrastive part alone
+                batch["advantages"].zero_()
+            self.batch = dict(batch)
+            return batch
+
+        trainer._generate_and_score_completions = recorded
+        trainer.add_callback(self)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.found:
+            return
+        self.found = self._take_gradients()
+        self._giant_loss().backward()
+        self.expected = self._take_gradients()
+
+    def _take_gradients(self) -> dict[str, torch.Tensor]:
+        taken = {}
+        for name, parameter in self.trainer.accelerator.unwrap_model(self.trainer.model).named_parameters():
+            if parameter.grad is not None:
+                taken[name], parameter.grad = parameter.grad, None
+        return taken
+
+    def _giant_loss(self) -> torch.Tensor:
+        trainer, batch = self.trainer, self.batch
+        args, model = trainer.args, trainer.model
+        plain = {key: value for key, value in batch.items() if not key.startswith("contrastive_")}
+        trainer.current_gradient_accumulation_steps, kept = 1, trainer.current_gradient_accumulation_steps
+        args.steps_per_generation, micro = 1, args.steps_per_generation
+        policy_loss = GRPOTrainer._compute_loss(trainer, model, plain)
+        trainer.current_gradient_accumulation_steps, args.steps_per_generation = kept, micro
+
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        states = model(input_ids=ids, attention_mask=attention, output_hidden_states=True, use_cache=False).hidden_states
+        layer = args.feature_layer
+        hidden = states[-1] if layer == -1 else states[layer + 1]  # states[0] is the embedding
+        mask = batch["completion_mask"].to(hidden.dtype)[..., None]
+        hidden = hidden[:, -mask.shape[1] :]
+        features = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+        if args.feature_pooling == "last":
+            lengths = batch["completion_mask"].sum(dim=1)
+            features = hidden[torch.arange(len(hidden)), lengths - 1]
+        scored = trainer._scored
+        pool = RolloutPool(
+            features=features,
+            domains=scored.domains,
+            prompts=scored.prompts,
+            correct=scored.rewards >= args.correct_threshold,
+            usable=torch.ones(len(features), dtype=torch.bool),
+        )
+        loss, metrics = contrastive_loss(self.head(features), pool, args.contrastive_config())
+        assert metrics["positives"] > 2 and metrics["in_domain_positives"] > 2
+        return policy_loss + COEF * loss
+
+
+def relative_error(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
+    assert found.keys() == expected.keys()
+    difference = sum((found[name] - expected[name]).square().sum().item() for name in found) ** 0.5
+    return difference / sum(value.square().sum().item() for value in expected.values()) ** 0.5
+
+
+def compare(make_trainer: Any, *, dtype: torch.dtype, policy: bool = True, model: Any = None, **overrides: Any) -> Any:
+    settings = {
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 8,
+        "num_generations": 4,
+        "contrastive_coef": COEF,
+        "contrastive_warmup_steps": 0,
+        "max_grad_norm": 0.0,
+        "max_steps": 1,
+        "max_completion_length": 12,
+        **overrides,
+    }
+    trainer = make_trainer(model if model is not None else make_model(dtype), **settings)
+    compared = Compared(trainer, policy=policy)
+    trainer.train()
+    lengths = compared.batch["completion_mask"].sum(dim=1)
+    assert lengths.min() < lengths.max()  # uneven lengths, or padding would not be tested
+    return trainer, relative_error(compared.found, compared.expected)
+
+
+@pytest.mark.parametrize("source", ["forward", "generation"])
+def test_contrastive_gradient_in_float64(make_trainer, source):
+    trainer, error = compare(make_trainer, dtype=torch.float64, policy=False, feature_source=source)
+    assert trainer.feature_source_in_use == source
+    assert error < 1e-9
+
+
+@pytest.mark.parametrize(("layer", "pooling"), [(0, "mean"), (1, "mean"), (-1, "last")])
+@pytest.mark.parametrize("source", ["forward", "generation"])
+def test_other_layers_and_poolings(make_trainer, source, layer, pooling):
+    trainer, error = compare(
+        make_trainer,
+        dtype=torch.float64,
+        policy=False,
+        feature_source=source,
+        feature_layer=layer,
+        feature_pooling=pooling,
+    )
+    assert trainer.feature_source_in_use == source
+    assert error < 1e-9
+
+
+def test_whole_gradient_in_float64(make_trainer):
+    _, error = compare(make_trainer, dtype=torch.float64)
+    assert error < 1e-6  # TRL's fused LM head itself works in float32
+
+
+@pytest.mark.parametrize("source", ["forward", "generation"])
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
+def test_whole_gradient_in_float32(make_trainer, source, loss_type):
+    trainer, error = compare(make_trainer, dtype=torch.float32, feature_source=source, loss_type=loss_type)
+    assert trainer.feature_source_in_use == source
+    assert error < 1e-4
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("layer", [-1, 0])
+def test_with_gradient_checkpointing(make_trainer, reentrant, layer):
+    _, error = compare(
+        make_trainer,
+        dtype=torch.float32,
+        gradient_checkpointing=True,
+        gradient_checkpointing_kwargs={"use_reentrant": reentrant},
+        feature_layer=layer,
+    )
+    assert error < 1e-4
+
+
+def test_with_reference_model(make_trainer, tmp_path):
+    make_model().save_pretrained(tmp_path / "model")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    _, error = compare(make_trainer, dtype=torch.float32, model=model, beta=0.1)
+    assert error < 1e-4
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_with_lora(make_trainer, beta):
+    lora = LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False)
+    trainer, error = compare(make_trainer, dtype=torch.float32, options={"peft_config": lora}, beta=beta)
+    assert trainer.feature_source_in_use == "generation"
+    assert error < 1e-4
+
+
+def test_from_the_old_log_probs(make_trainer):
+    # One generation batch for two optimizer steps: TRL then computes old log-probabilities. The first step sees half of the
+    # rollouts, with their gradients doubled; so the mean over both steps, at weights that do not move, is that of L.
+    trainer = make_trainer(
+        make_model(torch.float64),
+        per_device_train_batch_size=2,
+        gradient_accumulation_steps=4,
+        steps_per_generation=8,
+        contrastive_coef=COEF,
+        contrastive_warmup_steps=0,
+        max_grad_norm=0.0,
+        learning_rate=0.0,
+        max_steps=2,
+    )
+    compared = Compared(trainer, policy=False)
+    summed: dict[str, torch.Tensor] = {}
+
+    class Sum(TrainerCallback):
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            for name, gradient in compared._take_gradients().items():
+                summed[name] = summed.get(name, 0) + gradient / 2
+
+    trainer.remove_callback(compared)
+    trainer.add_callback(Sum())
+    trainer.train()
+    assert trainer.feature_source_in_use == "old_logps"
+    compared._giant_loss().backward()
+    assert relative_error(summed, compared._take_gradients()) < 1e-9
