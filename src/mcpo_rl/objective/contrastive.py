@@ -209,7 +209,7 @@ def _add_block(
 def _add_share(sums: _Sums, positives: Tensor, rows: slice, against: Tensor, config: ContrastiveConfig) -> Tensor:
     """Add L_share of a block with P(i) in `positives` (B, k); return sum_p w_ip sigma_ip (B,)."""
     present = positives >= 0
-    weight = (present / (present.sum(dim=1, keepdim=True).clamp(min=1) * sums.num_sharing)).to(against.dtype)  # w_ip
+    weight = present.to(against.dtype) / (present.sum(dim=1, keepdim=True).clamp(min=1) * sums.num_sharing)  # w_ip
     x = against[:, None] - sums.s_positives[rows] / config.temperature
     sums.share += (weight * _softplus(x)).sum()
     sigma = config.share_weight * weight * x.sigmoid()
