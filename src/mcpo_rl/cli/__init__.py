@@ -10,9 +10,11 @@ import argparse
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mcpo_rl import __version__
 from mcpo_rl.cli import bench, coldstart, demo, doctor, report, train, verify
@@ -93,7 +95,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     """Run one subcommand and turn the ways in which it can end early into exit statuses."""
     try:
-        status = run(args)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            status = run(args)
         sys.stdout.flush()
         return status
     except MCPOError as error:
@@ -108,3 +112,11 @@ def _run(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> 
         # The reader (`| head`) went away. Python flushes stdout once more at exit: give it a place to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+    """Show a warning of ours as one line for the user; anybody else's as Python does."""
+    if Path(filename).is_relative_to(Path(__file__).parents[1]):
+        print(f"mcpo-rl: warning: {message}", file=sys.stderr)
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))

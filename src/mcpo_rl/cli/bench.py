@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mcpo_rl.errors import ConfigError
+from mcpo_rl.errors import ConfigError, nearest
 
 
 def add_parser(subparsers: Any) -> None:
@@ -31,34 +31,53 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    measures = _measures()
-    unknown = [name for name in args.names if name not in measures]
-    if unknown:
-        raise ConfigError(f"unknown benchmark `{unknown[0]}`; there are {', '.join(measures)}.")
+    for name in args.names:
+        if name not in MEASURES:
+            raise ConfigError(f"unknown benchmark `{name}`; there are {', '.join(MEASURES)}.{nearest(name, MEASURES)}")
+    if args.output is not None:
+        _write(args.output, {})  # a place that cannot be written should show now, not after minutes
     from mcpo_rl.cli.machine import machine_facts
 
     results: dict[str, Any] = {"machine": machine_facts()}
     print(_table("machine", results["machine"]))
-    for name in args.names or measures:
-        results[name] = measures[name]()
+    for name in args.names or MEASURES:
+        results[name] = MEASURES[name]()
         print(_table(name, results[name]), flush=True)
         if args.output is not None:  # after each: a long measurement that is stopped keeps what it has
             _write(args.output, results)
     return 0
 
 
-def _measures() -> dict[str, Callable[[], dict[str, Any]]]:
-    from mcpo_rl.cli.bench_exactness import measure_exactness
+def _overhead() -> dict[str, Any]:
     from mcpo_rl.cli.bench_overhead import measure_overhead
+
+    return measure_overhead()
+
+
+def _pool() -> dict[str, Any]:
     from mcpo_rl.cli.bench_pool import measure_pool
+
+    return measure_pool()
+
+
+def _exactness() -> dict[str, Any]:
+    from mcpo_rl.cli.bench_exactness import measure_exactness
+
+    return measure_exactness()
+
+
+def _sandbox() -> dict[str, Any]:
     from mcpo_rl.cli.bench_sandbox import measure_sandbox
 
-    return {
-        "overhead": measure_overhead,
-        "pool": measure_pool,
-        "exactness": measure_exactness,
-        "sandbox": measure_sandbox,
-    }
+    return measure_sandbox()
+
+
+MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
+    "overhead": _overhead,
+    "pool": _pool,
+    "exactness": _exactness,
+    "sandbox": _sandbox,
+}
 
 
 def _write(path: Path, results: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,16 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--output: the directory {args.output.parent} does not exist.")
     entries = problem_sources(args.problems, domain=args.domain, limit=args.limit, level=args.level)
 
+    import transformers
+
     from mcpo_rl.cli.progress import evaluation_progress
     from mcpo_rl.cli.tables import evaluation_table
     from mcpo_rl.data import load_problems
     from mcpo_rl.evaluation import evaluate
     from mcpo_rl.models import load_model_and_tokenizer
 
+    if not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()
     # The problems first: a mistake in them should not wait for a model to load.
     problems = [problem for entry in entries for problem in load_problems(entry)]
     if args.limit is not None and not args.problems.startswith(PROCEDURAL):

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from accelerate import PartialState
-from transformers import PrinterCallback
 
 from mcpo_rl.cli.progress import evaluation_progress
 from mcpo_rl.config import Recipe, check_fields
@@ -29,10 +29,15 @@ from mcpo_rl.models import load_model_and_tokenizer, load_tokenizer, resolve_mod
 from mcpo_rl.rewards import verifier_reward
 from mcpo_rl.runs import RolloutBatch, RunDirectory
 from mcpo_rl.runs.manifest import data_fingerprint
-from mcpo_rl.trainers.trl import MCPOConfig, MCPOTrainer
-from mcpo_rl.trainers.trl.callbacks import InterruptCallback, RunMetricsCallback
-from mcpo_rl.trainers.trl.checkpoint import find_last_complete_checkpoint, whole_or_absent
-from mcpo_rl.trainers.trl.progress import ProgressCallback
+from mcpo_rl.trainers.trl import (
+    InterruptCallback,
+    MCPOConfig,
+    MCPOTrainer,
+    ProgressCallback,
+    RunMetricsCallback,
+    find_last_complete_checkpoint,
+)
+from mcpo_rl.trainers.trl.checkpoint import whole_or_absent
 from mcpo_rl.types import Problem
 
 
@@ -73,6 +78,9 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
     peft_config = lora_config(recipe.peft)
     problems = [problem for entry in recipe.problems for problem in load_problems(entry)]
     heldout = [problem for entry in recipe.eval_problems for problem in load_problems(entry)]
+    load_tokenizer(recipe.model)  # a mistake in the model's name should leave no run directory
+    if quiet or not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()
     state = PartialState()
     run = RunDirectory(path)
     if state.is_main_process:
@@ -118,7 +126,7 @@ def _train(
         callbacks=callbacks,
         peft_config=peft_config,
     )
-    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(transformers.PrinterCallback)
     if main:
         trainer.rollout_observers.append(lambda batch: _keep(run, batch))
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -161,6 +169,7 @@ def training_config(recipe: Recipe, output_dir: Path) -> MCPOConfig:
         **recipe.training,
     }
     if recipe.method == "grpo":
+        # Over any value in the recipe: a baseline is asked for by `--method grpo` alone.
         values["contrastive_coef"] = 0.0
     if "bf16" not in values and "fp16" not in values and not _has_bf16():
         # TRL's default is bf16, which it refuses on a machine without such a GPU.
@@ -199,7 +208,11 @@ def lora_config(arguments: dict[str, Any] | None) -> Any:
 
 @contextlib.contextmanager
 def recorded(run: RunDirectory, *, active: bool) -> Iterator[None]:
-    """Write into the manifest how the block ended, if it did not end well."""
+    """Write into the manifest how the block ended, if it did not end well.
+
+    A run refused before its first step is removed: the next try, with the mistake mended, would else be refused for the
+    directory that this one left behind.
+    """
     try:
         yield
     except BaseException as error:
@@ -208,6 +221,8 @@ def recorded(run: RunDirectory, *, active: bool) -> Iterator[None]:
             # The disk may be full for the manifest too: the first error is the one to report.
             with contextlib.suppress(RunError):
                 run.write_manifest(status=status, error=f"{type(error).__name__}: {error}")
+            if isinstance(error, MCPOError) and not run.metrics_file.exists():
+                shutil.rmtree(run.path, ignore_errors=True)
         raise
 
 

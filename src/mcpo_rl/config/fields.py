@@ -51,6 +51,8 @@ def describe(value: Any) -> str:
 
 
 def _fits(value: Any, annotation: Any) -> bool:
+    if annotation is Any:  # a class since Python 3.11, but not one for isinstance
+        return True
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, option) for option in arguments)

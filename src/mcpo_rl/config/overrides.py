@@ -89,18 +89,18 @@ class _Loader(yaml.SafeLoader):
 
 
 # PyYAML reads YAML 1.1, where `1e-4` is a text and `no` is false: a learning rate that breaks far from where it was
-# written, and a `save_strategy: no` that is no strategy. YAML 1.2's resolvers stand in for its own.
+# written, and a `save_strategy: no` that is no strategy. YAML 1.2's resolvers stand in for its own; dates stay text.
 _NUMBERS = "-+0123456789."
 _RESOLVERS = [
     ("tag:yaml.org,2002:bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("tag:yaml.org,2002:int", "[-+]?[0-9]+", _NUMBERS),
+    ("tag:yaml.org,2002:int", "[-+]?(?:0|[1-9][0-9]*)", _NUMBERS),
     (
         "tag:yaml.org,2002:float",
         r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.inf|\.nan",
         _NUMBERS,
     ),
 ]
-_REPLACED = {tag for tag, _, _ in _RESOLVERS}
+_REPLACED = {"tag:yaml.org,2002:timestamp", *(tag for tag, _, _ in _RESOLVERS)}
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
