@@ -16,6 +16,8 @@ from mcpo_rl.objective import RolloutPool, contrastive_loss
 from .conftest import make_model
 
 COEF = 0.5
+TOLERANCE = {"forward": 1e-9, "generation": 1e-6}
+"""In float64. Llama's norms and rotary embeddings work in float32 and see other positions while decoding."""
 
 
 class Compared(TrainerCallback):
@@ -105,7 +107,7 @@ def compare(make_trainer: Any, *, dtype: torch.dtype, policy: bool = True, model
         "max_completion_length": 12,
         **overrides,
     }
-    trainer = make_trainer(model if model is not None else make_model(dtype), **settings)
+    trainer = make_trainer(model if model is not None else make_model(dtype, num_hidden_layers=3), **settings)
     compared = Compared(trainer, policy=policy)
     trainer.train()
     lengths = compared.batch["completion_mask"].sum(dim=1)
@@ -117,7 +119,7 @@ def compare(make_trainer: Any, *, dtype: torch.dtype, policy: bool = True, model
 def test_contrastive_gradient_in_float64(make_trainer, source):
     trainer, error = compare(make_trainer, dtype=torch.float64, policy=False, feature_source=source)
     assert trainer.feature_source_in_use == source
-    assert error < 1e-9
+    assert error < TOLERANCE[source]
 
 
 @pytest.mark.parametrize(("layer", "pooling"), [(0, "mean"), (1, "mean"), (-1, "last")])
@@ -132,11 +134,12 @@ def test_other_layers_and_poolings(make_trainer, source, layer, pooling):
         feature_pooling=pooling,
     )
     assert trainer.feature_source_in_use == source
-    assert error < 1e-9
+    assert error < TOLERANCE[source]
 
 
 def test_whole_gradient_in_float64(make_trainer):
-    _, error = compare(make_trainer, dtype=torch.float64)
+    trainer, error = compare(make_trainer, dtype=torch.float64)
+    assert trainer.feature_source_in_use == "forward"
     assert error < 1e-6  # TRL's fused LM head itself works in float32
 
 

@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 
 CHECKED_ROWS = 4
 """Rollouts whose features from decoding are compared with a forward pass, at the first pool."""
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}
-"""Relative difference allowed in that comparison, by the dtype of the forward pass."""
+TOLERANCE = {torch.bfloat16: 5e-2, torch.float16: 5e-2}
+"""Relative difference allowed in that comparison for passes in half precision; 1e-3 otherwise."""
 
 
 class FeatureReader:
@@ -68,7 +68,10 @@ class FeatureReader:
         """Tap the decoding inside, where that is the source; hand the completions to `keep_generated` at its end."""
         source, trainer = self._trainer.args.feature_source, self._trainer
         # Where the pass for old log-probabilities was seen before, it will come again and is the more exact one.
-        wanted = source == "generation" or (source == "auto" and self.source_in_use != "old_logps")
+        # Norms and rotary embeddings work in float32 and see other positions while decoding: features then agree to about 1e-7,
+        # which is below what float32 resolves but not what a float64 model was chosen for.
+        cheapest = self.source_in_use != "old_logps" and trainer.model.dtype != torch.float64
+        wanted = source == "generation" or (source == "auto" and cheapest)
         if not (self._open and wanted and self._generation_works):
             yield None
             return
@@ -140,7 +143,7 @@ class FeatureReader:
             return True
         reference, used = self.forward(batch, rows), generated[rows].to(generated.device)
         error = ((used - reference).norm(dim=1) / reference.norm(dim=1).clamp(min=1e-12)).max().item()
-        tolerance = TOLERANCE[self._pass_dtype()]
+        tolerance = TOLERANCE.get(self._pass_dtype(), 1e-3)
         if error <= tolerance:
             return True
         self._give_up_generation(f"they differ from a forward pass by {error:.1e} relative (allowed {tolerance:.0e})")

@@ -100,6 +100,7 @@ class GenerationTap:
             self._count = torch.zeros(len(ids), device=state.device)
             self._open = torch.ones(len(ids), dtype=torch.bool, device=state.device)
             self._end_token_ids = self._end_token_ids.to(ids.device)
+            self._last_call = inputs
         elif ids.shape[1] != 1 or ids.shape[0] != len(self._count):
             self._problem = "decoding feeds several tokens at once"
         else:
@@ -120,10 +121,10 @@ class GenerationTap:
     def _check_tokens(self, completion_ids: list[list[int]]) -> list[int]:
         """Return the lengths of the completions, having checked that their tokens are those that were fed."""
         lengths = [len(ids) for ids in completion_ids]
-        if not self._fed or len(lengths) != len(self._count):
+        if not self._seen_prompt or len(lengths) != len(self._count):
             raise GenerationMismatch("the decoding steps are not those of these completions")
-        steps = len(self._fed)
-        fed = torch.stack(self._fed, dim=1).cpu()  # (B, S)
+        steps = len(self._fed)  # 0 where every completion is one token
+        fed = torch.stack(self._fed, dim=1).cpu() if self._fed else torch.zeros(len(lengths), 0)  # (B, S)
         width = min(max(lengths), steps)
         wanted = torch.full((len(lengths), width), -1)
         for row, ids in enumerate(completion_ids):
@@ -136,16 +137,18 @@ class GenerationTap:
         """Run one more decoding step on the cache, for the rows (B,) whose last token was never fed."""
         call = self._last_call
         cache, mask, positions = (call.get(name) for name in ("past_key_values", "attention_mask", "position_ids"))
-        if mask is None or mask.dim() != 2 or positions is None or positions.dim() != 2:
+        # No mask at all says that no prompt was padded.
+        if positions is None or positions.dim() != 2 or (mask is not None and mask.dim() != 2):
             raise GenerationMismatch("the attention mask or the positions of the decoding steps are not the usual ones")
-        if cache is None or cache.get_seq_length() != mask.shape[1]:
+        seen = int(positions.max()) + 1 if mask is None else mask.shape[1]
+        if cache is None or cache.get_seq_length() != seen:
             raise GenerationMismatch("the cache was cut after decoding")
-        tokens = torch.tensor([[ids[-1]] for ids in completion_ids], device=mask.device)
+        tokens = torch.tensor([[ids[-1]] for ids in completion_ids], device=positions.device)
         self._open = missing
         self._backbone(
             input_ids=tokens,
-            attention_mask=torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1),
-            position_ids=positions + 1,
+            attention_mask=None if mask is None else torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1),
+            position_ids=positions[:, -1:] + 1,
             past_key_values=cache,
             use_cache=True,
         )
