@@ -12,7 +12,6 @@ from mcpo_rl.runs import RolloutBatch, RunDirectory
 from mcpo_rl.scores import EvaluationRecord, ProblemScore
 
 DOMAINS = ("math", "code", "logic")
-EVIL = "</script><script>window.hacked = true</script> <img src=x onerror=alert(1)> & <b>bold</b> %{x}"
 
 
 def rollouts(step: int, last: int, *, head: bool, seed: int, count: int = 60) -> RolloutBatch:

@@ -50,8 +50,13 @@ def borrowing_panel(run: RunData) -> Panel | None:
         "colorscale": [[0, "rgba(0,114,178,0.06)"], [1, "rgba(0,114,178,0.85)"]],
     }
     arrangement = layout(
-        xaxis={"title": {"text": "supplied by"}, "type": "category", "showgrid": False},
-        yaxis={"title": {"text": "anchors of"}, "type": "category", "autorange": "reversed", "showgrid": False},
+        xaxis={"title": {"text": "supplied by", "font": {"size": 13}}, "type": "category", "showgrid": False},
+        yaxis={
+            "title": {"text": "anchors of", "font": {"size": 13}},
+            "type": "category",
+            "autorange": "reversed",
+            "showgrid": False,
+        },
         margin={"l": 74, "r": 10, "t": 8, "b": 48},
         hovermode="closest",
     )
@@ -80,7 +85,7 @@ def accuracy_panel(runs: Sequence[RunData], domains: Sequence[str]) -> Panel | N
         before = {d: start[d].accuracy for d in after if d in start and start[d].accuracy.problems}
         traces += _before_and_after(escape(run.name), str(run_line(place)["color"]), heights, before, after)
     arrangement = layout(
-        xaxis={"range": [-0.02, 1.02], "title": {"text": "held-out accuracy"}},
+        xaxis={"range": [-0.02, 1.02], "title": {"text": "held-out accuracy", "font": {"size": 13}}},
         yaxis={
             "tickvals": list(range(len(judged))),
             "ticktext": [escape(domain) for domain in judged],

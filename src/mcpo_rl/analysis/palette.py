@@ -1,14 +1,14 @@
 """Colours that mean the same on the whole page and hold on a light and on a dark ground.
 
-The domains' are from Okabe and Ito's colour-blind-safe set, as far as its contrast to both grounds is at least 3, then
-others of that contrast. Runs have colours of their own and, as a second sign, a dash.
+The domains' are from or near Okabe and Ito's colour-blind-safe set, each with a contrast of at least 3 to both
+grounds. Runs have colours of their own and, as a second sign, a dash.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-_DOMAINS = {"math": "#0072B2", "code": "#D55E00", "logic": "#009E73", "choice": "#B8609A"}
+_DOMAINS = {"math": "#1580C2", "code": "#D55E00", "logic": "#009E73", "choice": "#B8609A"}
 _MORE_DOMAINS = ("#8C6D1F", "#7A68C9", "#6B7280", "#C0475B")
 _RUNS = ("#6B7A8C", "#8A5BD6", "#B07A00", "#1690A3", "#C9466A")
 _DASHES = ("solid", "solid", "dash", "dot", "dashdot")

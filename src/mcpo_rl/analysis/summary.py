@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mcpo_rl.analysis.loading import RunData
+from mcpo_rl.analysis.palette import ordered
 from mcpo_rl.errors import ProblemError
 from mcpo_rl.scores import Comparison, Estimate, compare_records
 
@@ -115,10 +116,11 @@ def _against(run: RunData, baseline: RunData) -> str:
 
 def _by_clarity(comparison: Comparison, gain: str, loss: str, neither: str) -> str:
     groups: dict[str, list[str]] = {gain: [], loss: [], neither: []}
-    for domain, estimate in comparison.domains.items():
+    for domain in ordered(comparison.domains):
+        estimate = comparison.domains[domain]
         kind = neither if not estimate.clear else gain if estimate.value > 0 else loss
         groups[kind].append(f"{domain} {signed(estimate)}")
-    return " ".join(f"{kind} in {_listed(items)}." for kind, items in groups.items() if items)
+    return " ".join(f"{kind}: {_listed(items)}." for kind, items in groups.items() if items)
 
 
 def _cell(run: RunData, domain: str, when: str) -> str:

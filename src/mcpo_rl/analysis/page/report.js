@@ -51,7 +51,7 @@ function centre(step, domain) {
 
 function mapTraces(map) {
   const now = map.steps[chosen.step];
-  const ghost = { x: [], y: [], mode: "markers", type: "scatter", hoverinfo: "skip", marker: { color: colour("soft"), size: 3, opacity: 0.16 } };
+  const ghost = { x: [], y: [], mode: "markers", type: "scatter", hoverinfo: "skip", marker: { color: colour("soft"), size: 3, opacity: 0.26 } };
   for (const step of map.steps) {
     const some = points(step, () => true);
     ghost.x.push(...some.x);
@@ -63,7 +63,7 @@ function mapTraces(map) {
     for (const verdict of Object.keys(SYMBOLS)) {
       const some = points(now, (row) => now.domain[row] === number && now.verdict[row] === verdict);
       if (!some.rows.length) continue;
-      const marker = { symbol: SYMBOLS[verdict], size: verdict === "correct" ? 9 : 8, color: ink, opacity: 0.85,
+      const marker = { symbol: SYMBOLS[verdict], size: verdict === "correct" ? 9 : 8, color: ink, opacity: 0.92,
         line: verdict === "correct" ? { color: colour("ground"), width: 1 } : { color: ink, width: 2 } };
       // The texts were escaped when the page was written; the domain's name is of the same kind.
       const name = document.createElement("i");
@@ -93,7 +93,7 @@ function drawMap() {
   const now = map.steps[chosen.step];
   const shares = map.explained[chosen.space];
   const percent = (share) => (100 * share).toFixed(0) + "%";
-  const axis = (number) => ({ range: mapRange(map, number), title: { text: "component " + (number + 1) + " (" + percent(shares[number]) + " of the variance)" },
+  const axis = (number) => ({ range: mapRange(map, number), title: { text: "component " + (number + 1) + " (" + percent(shares[number]) + " of the variance)", font: { size: 13 } },
     showticklabels: false, zeroline: false, fixedrange: !finePointer });
   const figure = themed({ data: mapTraces(map), layout: { xaxis: axis(0), yaxis: axis(1), showlegend: false, hovermode: "closest",
     margin: { l: 34, r: 8, t: 8, b: 40 }, uirevision: chosen.run + chosen.space } });

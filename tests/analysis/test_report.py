@@ -1,0 +1,304 @@
+"""The page: whole, honest, safe, and drawn without complaint where a browser is there."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from mcpo_rl.analysis import write_report
+from mcpo_rl.analysis.curves import smooth
+from mcpo_rl.analysis.figures import borrowed, borrowing_panel
+from mcpo_rl.analysis.loading import load_runs
+from mcpo_rl.analysis.rollouts import hover_text
+from mcpo_rl.analysis.summary import compare_runs, summarize_run
+from mcpo_rl.errors import MissingDependencyError, RunError
+from mcpo_rl.runs import RolloutBatch, RunDirectory
+from mcpo_rl.scores import EvaluationRecord, ProblemScore
+
+EVIL = "</script><script>window.hacked = true</script> <img src=x onerror=alert(1)> & <b>bold</b> %{x}"
+DOMAINS = ["math", "code", "logic"]
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: its elements, their attributes, its text and its scripts."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text(encoding="utf-8")
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.words: list[str] = []
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.elements and self.elements[-1][0] == "script" and self.scripts[-1] == "":
+            self.scripts[-1] = data
+        elif self.elements and self.elements[-1][0] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    @property
+    def data(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.scripts[0])
+        return found
+
+
+@pytest.fixture(scope="module")
+def page(two_runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Page:
+    return Page(write_report(two_runs, tmp_path_factory.mktemp("page") / "report.html"))
+
+
+def evil_batch(step: int = 10) -> RolloutBatch:
+    return RolloutBatch(
+        step=step,
+        prompts=[EVIL, [{"role": "user", "content": EVIL}]] * 2,
+        completions=[EVIL, "多言語 \u2028 ∑ 🙂", "x" * 100_000, EVIL],
+        domains=["math", "<i>evil</i>", "math", "<i>evil</i>"],
+        prompt_ids=[0, 1, 0, 1],
+        rewards=[1.0, 0.0, None, 1.0],
+        correct=[True, False, False, True],
+        usable=[True, True, False, True],
+        features=np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32),
+        positives=[[3], [], [], [0]],
+    )
+
+
+class TestSelfContained:
+    def test_nothing_is_loaded_from_anywhere(self, page: Page) -> None:
+        for tag, attributes in page.elements:
+            assert "src" not in attributes, tag
+            assert tag not in {"link", "iframe", "object", "img", "embed", "base"}
+            assert not attributes.get("href") or str(attributes["href"]).startswith("#")
+        own_css = re.search(r"<style>(.*?)</style>", page.source, re.DOTALL)
+        assert own_css is not None and "url(" not in own_css.group(1) and "@import" not in own_css.group(1)
+
+    def test_a_policy_forbids_every_request(self, page: Page) -> None:
+        policies = [attributes["content"] for tag, attributes in page.elements if attributes.get("http-equiv")]
+        assert len(policies) == 1 and str(policies[0]).startswith("default-src 'none';")
+        assert "http" not in str(policies[0])
+
+    def test_plotly_is_there_once(self, page: Page) -> None:
+        assert len(page.scripts) == 3
+        assert page.source.count("Copyright 2012-") == 1 and len(page.source) < 8_000_000
+
+
+class TestContent:
+    def test_every_section_has_something(self, page: Page) -> None:
+        assert [a["id"] for tag, a in page.elements if tag == "section"] == [
+            "summary",
+            "curves",
+            "term",
+            "borrowing",
+            "map",
+            "examples",
+            "about",
+        ]
+        assert not any(a.get("class") == "missing" for _, a in page.elements)
+
+    def test_every_figure_is_placed_once_and_valid(self, page: Page) -> None:
+        placed = [int(str(a["data-figure"])) for _, a in page.elements if "data-figure" in a]
+        assert sorted(placed) == list(range(len(page.data["figures"])))
+        for figure in page.data["figures"]:
+            go.Figure(figure)  # raises for an attribute that plotly does not know
+
+    def test_the_map_holds_every_kept_step_in_both_spaces(self, page: Page) -> None:
+        plain, contrastive = page.data["maps"]
+        assert list(plain["explained"]) == ["features"] and list(contrastive["explained"]) == ["features", "embeddings"]
+        assert [step["step"] for step in contrastive["steps"]] == [10, 20, 30, 40, 50, 60]
+        assert {len(step["at"]["embeddings"][0]) for step in contrastive["steps"]} == {60}
+
+    def test_examples_show_positives_beside(self, page: Page) -> None:
+        assert sum(tag == "details" for tag, _ in page.elements) == 12
+        assert page.text.count("Its positives from other domains") == 3  # the correct ones of the contrastive run
+
+    def test_facts_of_the_run(self, page: Page) -> None:
+        for word in ("builtin:tiny", "seed 0", "60 steps", "finished", "mcpo-rl 0."):
+            assert word in page.text
+
+
+class TestSafety:
+    def test_text_of_models_stays_text(self, empty_run: Callable[[str], RunDirectory], tmp_path: Path) -> None:
+        run = empty_run("</title><script>hacked()<")
+        run.append_metrics({"step": 1, "domain/<script>x/accuracy": 0.5, "contrastive/borrow/<b>/<i>": 2.0})
+        run.write_rollouts(evil_batch())
+        run.write_manifest(model=EVIL, error=EVIL)
+        page = Page(write_report([run.path], tmp_path / "report.html"))
+        assert sum(tag == "script" for tag, _ in page.elements) == 3
+        assert not any(tag in {"img", "b"} for tag, _ in page.elements)
+        assert page.text.count(EVIL) >= 4  # prompt, completion, model and error
+        assert "window.hacked" not in page.scripts[2]
+
+    def test_json_cannot_end_its_element(self, empty_run: Callable[[str], RunDirectory], tmp_path: Path) -> None:
+        run = empty_run("run")
+        run.write_rollouts(evil_batch())
+        page = Page(write_report([run.path], tmp_path / "report.html"))
+        assert "<" not in page.scripts[0] and "\u2028" not in page.scripts[0]
+        assert page.data["maps"][0]["run"] == "run"
+
+    def test_hover_texts_are_escaped_for_plotly(self) -> None:
+        text = hover_text(evil_batch(), 0)
+        assert "<script" not in text and "&lt;script&gt;" in text
+        assert set(re.findall(r"<[^>]*>", text)) <= {"<br>"}
+
+    def test_long_texts_are_cut_and_say_so(self, empty_run: Callable[[str], RunDirectory], tmp_path: Path) -> None:
+        run = empty_run("run")
+        run.write_rollouts(evil_batch())
+        page = Page(write_report([run.path], tmp_path / "report.html"))
+        assert "and 96,000 more characters" in page.text
+        assert "x" * 4001 not in page.source
+
+
+class TestMissingPieces:
+    def test_an_empty_run(self, empty_run: Callable[[str], RunDirectory], tmp_path: Path) -> None:
+        page = Page(write_report([empty_run("run").path], tmp_path / "report.html"))
+        for sentence in ("No run here has an evaluation", "No metrics per domain", "None of these runs", "No rollouts"):
+            assert sentence in page.text
+
+    def test_no_correct_rollout_and_no_representation(
+        self, empty_run: Callable[[str], RunDirectory], tmp_path: Path
+    ) -> None:
+        run = empty_run("run")
+        run.write_rollouts(
+            RolloutBatch(
+                step=1,
+                prompts=["p"],
+                completions=[""],
+                domains=["math"],
+                prompt_ids=[0],
+                rewards=[0.0],
+                correct=[False],
+                usable=[True],
+            )
+        )
+        page = Page(write_report([run.path], tmp_path / "report.html"))
+        assert "No rollouts with representations" in page.text and "incorrect" in page.text
+
+    def test_remarks_about_damage_are_shown(self, empty_run: Callable[[str], RunDirectory], tmp_path: Path) -> None:
+        run = empty_run("run")
+        run.append_metrics({"step": 1})
+        with run.metrics_file.open("a") as file:
+            file.write("{")
+        assert "skipped 1 unreadable line" in Page(write_report([run.path], tmp_path / "r.html")).text
+
+    def test_without_the_extra(self, monkeypatch: pytest.MonkeyPatch, two_runs: list[Path], tmp_path: Path) -> None:
+        monkeypatch.setitem(sys.modules, "plotly.offline", None)
+        with pytest.raises(MissingDependencyError, match=r"pip install 'mcpo-rl\[report\]'"):
+            write_report(two_runs, tmp_path / "report.html")
+
+    def test_a_place_that_cannot_be_written(self, two_runs: list[Path], tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(RunError, match=r"Cannot write .*report\.html"):
+            write_report(two_runs, tmp_path / "file" / "report.html")
+
+
+def record(shift: int, *, keys: str = "p", count: int = 30) -> EvaluationRecord:
+    scores = [
+        ProblemScore(
+            key=f"{keys}{row}", domain=domain, samples=10, correct=(row % 5) + (shift if domain == "math" else 0)
+        )
+        for domain in DOMAINS
+        for row in range(count)
+    ]
+    return EvaluationRecord(model="m", settings={}, scores=scores)
+
+
+class TestWords:
+    @pytest.fixture
+    def runs(self, two_runs: list[Path]) -> list[Any]:
+        return load_runs(two_runs)
+
+    def test_no_clear_difference(self, runs: list[Any]) -> None:
+        runs[0].end, runs[1].end = record(0), record(0)
+        assert "no clear difference" in compare_runs(runs)[0]
+        assert "clearly" not in compare_runs(runs)[0]
+
+    def test_a_clear_one_names_the_domain_and_the_direction(self, runs: list[Any]) -> None:
+        runs[0].end, runs[1].end = record(0), record(3)
+        first = compare_runs(runs)[0]
+        assert "mcpo against grpo" in first and "+0.100 (+0.100 to +0.100), clearly better" in first
+        assert "Better: math +0.300" in first and "No clear difference: code +0.000" in first
+        runs[0].end, runs[1].end = record(3), record(0)
+        assert "clearly worse" in compare_runs(runs)[0] and "Worse: math −0.300" in compare_runs(runs)[0]
+
+    def test_the_plain_run_is_the_baseline_whatever_the_order(self, runs: list[Any]) -> None:
+        assert compare_runs(runs[::-1])[0].startswith("mcpo against grpo")
+
+    def test_different_problems_are_not_compared(self, runs: list[Any]) -> None:
+        runs[1].end = record(0, keys="other")
+        assert "cannot be compared" in compare_runs(runs)[0]
+
+    def test_one_seed_is_said(self, runs: list[Any]) -> None:
+        assert "trained once" in compare_runs(runs)[-1]
+
+    def test_start_to_end(self, runs: list[Any]) -> None:
+        runs[0].start, runs[0].end = record(0), record(3)
+        summary = summarize_run(runs[0], DOMAINS)
+        assert "went from 0.20" in summary.sentences[0] and "to 0.30" in summary.sentences[0]
+        assert "Clear gain: math +0.300" in summary.sentences[1]
+        assert summary.accuracy["math"][1].startswith("0.50 (")
+        runs[0].start = record(0, keys="other")
+        assert "different problems" in summarize_run(runs[0], DOMAINS).sentences[1]
+
+    def test_without_evaluation_says_what_it_speaks_of(self, runs: list[Any]) -> None:
+        runs[0].end = None
+        assert summarize_run(runs[0], DOMAINS).sentences[0].startswith("Not evaluated on held-out problems.")
+
+
+class TestFigures:
+    def test_borrowing_sums_and_shares(self, empty_run: Callable[[str], RunDirectory]) -> None:
+        run = empty_run("run")
+        run.append_metrics({"step": 1, "contrastive/borrow/math/code": 3.0, "contrastive/borrow/math/logic": 0.0})
+        run.append_metrics({"step": 2, "contrastive/borrow/math/code": 3.0, "contrastive/borrow/math/logic": 2.0})
+        (data,) = load_runs([run.path])
+        assert borrowed(data) == {("math", "code"): 6.0, ("math", "logic"): 2.0}
+        panel = borrowing_panel(data)
+        assert panel is not None
+        heat = panel.figure["data"][0]
+        assert heat["y"] == ["math", "code", "logic"]
+        assert heat["z"] == [[None, 0.75, 0.25], [None, None, None], [None, None, None]]
+
+    def test_smoothing(self) -> None:
+        assert smooth([]) == [] and smooth([3.0]) == [3.0]
+        line = np.linspace(0, 5, 60)
+        assert np.allclose(smooth(line.tolist()), line), "a straight line stays as it is, up to the ends"
+        noise = np.random.default_rng(0).normal(size=240)
+        assert np.std(smooth(noise.tolist())) < 0.4 * np.std(noise)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_in_a_browser(two_runs: list[Path], empty_run: Callable[[str], RunDirectory], tmp_path: Path) -> None:
+    """The script runs to its end, every figure is drawn, and nothing that a model wrote is run."""
+    run = empty_run("evil")
+    run.write_rollouts(evil_batch())
+    report = write_report([*two_runs, run.path], tmp_path / "report.html")
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--virtual-time-budget=9000",
+    ]
+    command = ["chromium", *options, f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--dump-dom"]
+    done = subprocess.run([*command, report.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert complaints == []
+    assert done.stdout.count('class="plot js-plotly-plot"') == done.stdout.count("data-figure=") + 1
+    assert re.search(r"Step 60: 60 of 60 rollouts shown\. Together the axes hold \d+% of the variance", done.stdout)
+    assert "<img" not in done.stdout
