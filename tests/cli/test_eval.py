@@ -1,4 +1,4 @@
-"""`mcpo-rl eval` and `mcpo-rl report`: from a model or a run to numbers, and what they refuse."""
+"""`mcpo-rl eval`: from a model and problems to numbers, and what is refused."""
 
 from __future__ import annotations
 
@@ -97,11 +97,4 @@ def test_mistakes(command: Command, model_path: Path, words: list[str], part: st
     answer = command("eval", "--model", model_path, *words)
     assert answer.status == 2
     assert part in answer.err
-    assert answer.err.count("\n") == 1
-
-
-def test_report_of_something_else(command: Command, tmp_path: Path) -> None:
-    answer = command("report", tmp_path / "no-run")
-    assert answer.status == 2
-    assert "no-run" in answer.err
     assert answer.err.count("\n") == 1

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import NoReturn, TextIO
 
 from mcpo_rl import __version__
 from mcpo_rl.cli import bench, coldstart, demo, doctor, report, train, verify
@@ -114,9 +114,16 @@ def _run(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> 
         return 1
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Show a warning of ours as one line for the user; anybody else's as Python does."""
     if Path(filename).is_relative_to(Path(__file__).parents[1]):
         print(f"mcpo-rl: warning: {message}", file=sys.stderr)
     else:
-        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
