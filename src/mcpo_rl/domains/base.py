@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from mcpo_rl.types import Verdict
+from mcpo_rl.types import Status, Verdict
 
 
 class Domain(Protocol):
@@ -20,5 +20,20 @@ class Domain(Protocol):
         ...
 
     def verify(self, completion: str, reference: Any) -> Verdict:
-        """Judge one completion. Never raises for anything a model wrote; a failure of the verifier itself is `Status.ERROR`."""
+        """Judge one completion. Never raises for what a model wrote; the verifier's own failure is `Status.ERROR`."""
         ...
+
+
+def correct(answer: str, detail: str = "") -> Verdict:
+    """The verdict on a right answer: reward 1."""
+    return Verdict(status=Status.CORRECT, reward=1.0, answer=answer, detail=detail)
+
+
+def incorrect(answer: str, detail: str) -> Verdict:
+    """The verdict on a wrong answer, or on none: reward 0."""
+    return Verdict(status=Status.INCORRECT, reward=0.0, answer=answer, detail=detail)
+
+
+def failed(answer: str, detail: str) -> Verdict:
+    """The verdict where the verifier itself failed: no reward."""
+    return Verdict(status=Status.ERROR, reward=None, answer=answer, detail=detail)

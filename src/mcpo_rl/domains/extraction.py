@@ -1,0 +1,151 @@
+r"""Where the answer stands in a completion: the same rules for every domain.
+
+An answer counts only after the reasoning: after the last `</think>` where there is one; an unclosed `<think>` has no
+answer. Of the forms `<answer>...</answer>`, `\boxed{...}` and `#### ...` the last one given counts, since a model may
+correct itself; answers that are joined only by "or", "and" or a comma are one answer with several values. Without any
+of these forms, "the answer is ..." counts, else the last line.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_ANSWER_OPEN, _ANSWER_CLOSE = "<answer>", "</answer>"
+_HASHES = re.compile(r"^[ \t]*####[ \t]+(\S.*)$", re.MULTILINE)
+_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_PHRASE = re.compile(
+    r"\b(?:final\s+answer|answer|solution|result)\b[*_]*\s*(?:is\s*:?|[:=])[*_]*[ \t]*\n?[ \t]*(\S.*)", re.IGNORECASE
+)
+_SENTENCE_END = re.compile(r"(?<!\b[A-Z])\.(?=\s+[A-Z])")  # not the one of "B. Paris"
+_JOINT = re.compile(
+    r"(?:[\s$*.]|\\\(|\\\)|\\\[|\\\])*(,|\bor\b|\band\b|;)(?:[\s$*,]|\\\(|\\\)|\\\[|\\\]|\bor\b|\band\b)*"
+)
+_CONNECTIVE = re.compile(r"\b(?:or|either|maybe|perhaps|possibly)\b|\\text\{\s*or\s*\}", re.IGNORECASE)
+
+MAX_ANSWER = 4096
+"""Characters; a longer text is no final answer."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    start: int
+    end: int
+    text: str
+
+
+def after_reasoning(completion: str) -> str | None:
+    """Return what follows the reasoning, or None where the reasoning never ends."""
+    _, _, rest = completion.rpartition("</think>")
+    return None if "<think>" in rest else rest
+
+
+def explicit_answer(text: str) -> str | None:
+    r"""Return the last `<answer>`, `\boxed{}` or `####` answer in `text` (which follows the reasoning), or None."""
+    found = sorted([*_tagged(text), *_boxed(text), *_after_hashes(text)], key=lambda item: (item.end, -item.start))
+    if not found:
+        return None
+    last = found[-1]
+    answer = last.text
+    for earlier in reversed(found[:-1]):
+        if earlier.start >= last.start:
+            continue  # a form inside the last one
+        joint = _JOINT.fullmatch(text[earlier.end : last.start])
+        if joint is None:
+            break
+        answer = f"{earlier.text}{', ' if joint[1] in (',', ';', 'and') else ' or '}{answer}"
+        last = earlier
+    return answer[: MAX_ANSWER + 1].strip()
+
+
+def final_answer(completion: str) -> str | None:
+    """Return the answer as the model wrote it, without the form around it, or None where there is none."""
+    text = after_reasoning(completion)
+    if text is None:
+        return None
+    answer = explicit_answer(text)
+    if answer is None:
+        answer = implicit_answer(text)
+    if answer is None:
+        return None
+    while True:
+        bare = unwrap(answer)
+        if bare == answer:
+            break
+        answer = bare
+    return answer if answer and len(answer) <= MAX_ANSWER else None
+
+
+def implicit_answer(text: str) -> str | None:
+    """Return what follows the last "the answer is" in its sentence, else the last line; None where cut off."""
+    if _ANSWER_OPEN in text or _BOXED.search(text):
+        return None  # it ended inside its answer
+    phrases = _PHRASE.findall(text)
+    if phrases:
+        return _SENTENCE_END.split(phrases[-1], maxsplit=1)[0]
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else None
+
+
+def unwrap(answer: str) -> str:
+    r"""Take one layer of `\boxed{}`, `$...$`, `\(...\)`, bold, back-quotes or a closing full stop off an answer."""
+    answer = answer.strip()
+    for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("`", "`")):
+        inner = answer[len(opening) : -len(closing)]
+        if (
+            answer.startswith(opening)
+            and answer.endswith(closing)
+            and len(answer) > len(opening + closing)
+            and opening not in inner
+        ):
+            return inner.strip()
+    boxes = _boxed(answer)
+    if len(boxes) == 1 and boxes[0].start == 0 and boxes[0].end == len(answer):
+        return boxes[0].text.strip()
+    if answer.endswith(".") and not answer.endswith(".."):
+        return answer[:-1].rstrip()
+    return answer
+
+
+def is_hedge(answer: str) -> bool:
+    """Whether the answer offers alternatives instead of one value ("3 or 4", "either A or B")."""
+    return _CONNECTIVE.search(answer) is not None
+
+
+def _tagged(text: str) -> list[_Found]:
+    found = []
+    place = text.find(_ANSWER_CLOSE)
+    begin = 0
+    while place >= 0:
+        start = text.rfind(_ANSWER_OPEN, begin, place)
+        end = place + len(_ANSWER_CLOSE)
+        if start >= 0:
+            found.append(_Found(start, end, text[start + len(_ANSWER_OPEN) : place]))
+        begin = end
+        place = text.find(_ANSWER_CLOSE, begin)
+    return found
+
+
+def _boxed(text: str) -> list[_Found]:
+    found = []
+    end_of_last = 0
+    for match in _BOXED.finditer(text):
+        if match.start() < end_of_last:
+            continue  # a box in a box: the outer one is the answer
+        depth = 1
+        place = match.end()
+        while place < len(text) and depth:
+            character = text[place]
+            if character == "\\":
+                place += 1
+            elif character in "{}":
+                depth += 1 if character == "{" else -1
+            place += 1
+        if depth == 0:
+            found.append(_Found(match.start(), place, text[match.end() : place - 1]))
+            end_of_last = place
+    return found
+
+
+def _after_hashes(text: str) -> list[_Found]:
+    return [_Found(match.start(), match.end(), match[1]) for match in _HASHES.finditer(text)]
