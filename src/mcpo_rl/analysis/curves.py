@@ -71,13 +71,9 @@ _CONTRASTIVE: tuple[tuple[str, dict[str, str], str], ...] = (
         "Norm of the contrastive gradient on the hidden states relative to the policy's.",
     ),
     (
-        "Rollouts in the term",
-        {
-            "anchors": "contrastive/anchors",
-            "positives": "contrastive/positives",
-            "negatives": "contrastive/negatives",
-        },
-        "Counts per step. No anchors: the term was zero.",
+        "Anchors and their positives",
+        {"anchors": "contrastive/anchors", "cross-domain positives": "contrastive/positives"},
+        "Correct rollouts that take part, and the pairs chosen for them. No anchors: the term was zero.",
     ),
     (
         "Transferability of chosen positives",

@@ -135,7 +135,9 @@ function setUpMap() {
     button.setAttribute("aria-pressed", "true");
     timer = setInterval(() => { if (chosen.step >= page.maps[chosen.run].steps.length - 1) stop(); else show(chosen.step + 1); }, 450);
   });
-  chosen.step = page.maps[0].steps.length - 1;
+  chosen.run = page.maps.length - 1;
+  document.getElementById("map-run").value = chosen.run;
+  chosen.step = page.maps[chosen.run].steps.length - 1;
   selectRun();
 }
 
