@@ -287,7 +287,7 @@ def test_in_a_browser(two_runs: list[Path], empty_run: Callable[[str], RunDirect
     """The script runs to its end, every figure is drawn, and nothing that a model wrote is run."""
     run = empty_run("evil")
     run.write_rollouts(evil_batch())
-    report = write_report([*two_runs, run.path], tmp_path / "report.html")
+    report = write_report([run.path, *two_runs], tmp_path / "report.html")
     options = [
         "--headless",
         "--no-sandbox",
