@@ -49,6 +49,10 @@ class SandboxError(MCPOError, RuntimeError):
     """The sandbox itself failed (not the program in it): the verdict is `error`, never `incorrect`."""
 
 
+class VerificationError(MCPOError, RuntimeError):
+    """So many completions of a batch could not be judged that training or evaluating on the rest would mislead."""
+
+
 class MissingDependencyError(MCPOError, ImportError):
     """An optional package is needed and not installed; the message names the extra."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
 
     get_domain(args.domain)
     if args.file == "-":
-        for line in verify_lines(sys.stdin, domain=args.domain, workers=args.workers):
-            print(line, flush=True)
+        for verdict in verify_lines(sys.stdin, domain=args.domain, workers=args.workers):
+            print(json.dumps(verdict), flush=True)
         return 0
     path = Path(args.file)
     try:
@@ -46,6 +47,6 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise ProblemError(f"cannot read {path}: {error.strerror}.") from error
     with stream:
-        for line in verify_lines(stream, domain=args.domain, workers=args.workers):
-            print(line, flush=True)
+        for verdict in verify_lines(stream, domain=args.domain, workers=args.workers):
+            print(json.dumps(verdict), flush=True)
     return 0
