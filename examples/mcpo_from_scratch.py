@@ -3,8 +3,8 @@
     python examples/mcpo_from_scratch.py --steps 20
 
 This is the whole method in plain torch, to be read from top to bottom; docs/method.md has the derivations. The library
-does the same faster (no N x N matrix, any number of GPUs, all that TRL offers), and tests hold the two to the same losses
-and gradients. From `mcpo_rl` come only the things that are not the method: a model, problems, and verifiers.
+does the same faster (no N x N matrix, any number of GPUs, all that TRL offers), and tests hold the two to the same
+losses and gradients. From `mcpo_rl` come only the things that are not the method: a model, problems, and verifiers.
 
 Axes: P prompts, G rollouts per prompt, N = P x G the pool; T tokens of prompt and completion, C of the completion;
 d width of the model, m width of the head's output, k positives per anchor.

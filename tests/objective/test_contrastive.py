@@ -151,6 +151,14 @@ def test_by_hand(changed, expected):
     assert metrics["consolidate_loss"] == 0  # one correct rollout a domain: nothing to consolidate
 
 
+def test_far_negatives_keep_their_digits():
+    """log(1 + e^x) at x = 20.5, where torch's softplus would already answer x."""
+    z, pool, config = by_hand(negatives="domain", temperature=0.5 / 20.5)
+    z[2, 0] = -0.5
+    loss = contrastive_loss(z.double(), pool, config)[0].item()
+    assert loss == pytest.approx(20.5 + math.log1p(math.exp(-20.5)), rel=1e-13)
+
+
 def test_metrics_by_hand():
     _, metrics = contrastive_loss(*by_hand())
     far, near = math.exp(-4), math.exp(-2)  # distances 2 (five pairs) and 1 (the anchors)
