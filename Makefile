@@ -45,7 +45,7 @@ types: install-dev ## mypy, strict, on src/
 	$(BIN)/mypy
 
 contracts: install-dev ## import-linter: the layers
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 pytest: install-dev ## the tests alone
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) -m "not slow and not gpu"

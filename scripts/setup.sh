@@ -47,6 +47,7 @@ install_torch() {
 }
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1
+export PIP_NO_COMPILE=1 # Python compiles what is imported, a small part of what is installed: a minute less here
 if [[ ! -x $venv/bin/pip ]]; then
   python=$(find_python)
   "$python" -m venv "$venv" || {
