@@ -79,6 +79,16 @@ class TestEvaluate:
         assert [item.text for item in other.completions] != [item.text for item in first.completions]
         assert len({item.text for item in first.completions}) > 6, "samples and batches must differ from each other"
 
+    @pytest.mark.gpu
+    def test_seeded_on_a_gpu_too(
+        self, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: list[Problem]
+    ) -> None:
+        before = (torch.get_rng_state(), torch.cuda.get_rng_state())
+        model = model.to("cuda")
+        first, again = (evaluate(model, tokenizer, problems, samples=2, max_new_tokens=8, seed=1) for _ in range(2))
+        assert [item.text for item in first.completions] == [item.text for item in again.completions]
+        assert torch.equal(torch.get_rng_state(), before[0]) and torch.equal(torch.cuda.get_rng_state(), before[1])
+
     def test_greedy_does_not_depend_on_padding(
         self, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: list[Problem]
     ) -> None:
