@@ -67,8 +67,8 @@ def make_args(tmp_path: Path) -> Callable[..., MCPOConfig]:
     def build(cls: type = MCPOConfig, **overrides: Any) -> MCPOConfig:
         settings: dict[str, Any] = {
             "output_dir": str(tmp_path / "out"),
-            "per_device_train_batch_size": 4,
-            "gradient_accumulation_steps": 3,
+            "per_device_train_batch_size": 6,
+            "gradient_accumulation_steps": 2,
             "num_generations": 4,
             "max_completion_length": 8,
             "learning_rate": 1e-3,

@@ -14,7 +14,7 @@ from mcpo_rl.trainers.trl import trainer as trainer_module
 from .conftest import history, parameters_of
 
 
-@pytest.mark.parametrize("options", [{}, {"num_iterations": 2, "steps_per_generation": 6}, {"log_rollouts_steps": 1}])
+@pytest.mark.parametrize("options", [{}, {"num_iterations": 2, "steps_per_generation": 4}, {"log_rollouts_steps": 1}])
 def test_without_the_term_it_is_grpo_bit_for_bit(make_trainer, make_args, options):
     theirs = {key: value for key, value in options.items() if key != "log_rollouts_steps"}
     plain = make_trainer(trainer_class=GRPOTrainer, args=make_args(GRPOConfig, max_steps=4, **theirs))
@@ -55,7 +55,7 @@ def test_a_moved_hook_point_in_the_pool_phase_is_loud(make_trainer, monkeypatch)
     monkeypatch.setattr(
         "mcpo_rl.trainers.trl.feature_source.find_feature_module", lambda model, layer: torch.nn.Identity()
     )
-    with pytest.raises(RuntimeError, match="Hidden states of 0 rollouts were read where 8 were expected"):
+    with pytest.raises(RuntimeError, match="Hidden states of 0 rollouts were read where 12 were expected"):
         trainer.train()
 
 
@@ -72,7 +72,7 @@ def test_every_policy_loss_runs(make_trainer, loss_type):
     ("options", "source"),
     [
         ({"num_iterations": 2}, "old_logps"),
-        ({"steps_per_generation": 6}, "old_logps"),
+        ({"steps_per_generation": 4}, "old_logps"),
         ({"steps_per_generation": 1, "per_device_train_batch_size": 12}, "generation"),
         ({"feature_source": "forward", "num_iterations": 2}, "forward"),
         ({"mask_truncated_completions": True}, "generation"),

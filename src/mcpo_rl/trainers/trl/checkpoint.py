@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import re
 import shutil
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ def read_state(checkpoint: str | Path, device: torch.device) -> dict[str, Any]:
         )
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:  # torch's own variety
         raise CheckpointError(f"{path} cannot be read ({error}). Resume from another checkpoint.") from error
     return state
 

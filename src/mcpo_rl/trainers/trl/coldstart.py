@@ -31,7 +31,7 @@ def _habit() -> dict[str, dict[str, float]]:
     return {
         "math": {"careful": 0.30, "sloppy": 0.30, "terse": 0.40},
         "code": {"careful": 0.30, "sloppy": 0.40, "terse": 0.30},
-        "logic": {"careful": 0.15, "sloppy": 0.35, "terse": 0.50},
+        "logic": {"careful": 0.20, "sloppy": 0.35, "terse": 0.45},
     }
 
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from accelerate.utils import is_peft_model
 from torch import Tensor
 
 from mcpo_rl.errors import ConfigError
@@ -21,6 +20,7 @@ from mcpo_rl.trainers.trl.features import (
     find_backbone,
     find_feature_module,
     inference,
+    is_peft,
 )
 from mcpo_rl.trainers.trl.generation import GenerationMismatch, GenerationTap
 from mcpo_rl.trainers.trl.requirements import is_sharded, no_generation_tap
@@ -209,4 +209,4 @@ def completion_mask(batch: dict[str, Any]) -> Tensor:
 
 def _learns_prompts(model: torch.nn.Module) -> bool:
     """Whether PEFT puts learned tokens in front, so that only its wrapper makes the whole input."""
-    return is_peft_model(model) and any(config.is_prompt_learning for config in model.peft_config.values())  # type: ignore[operator,union-attr]
+    return is_peft(model) and any(config.is_prompt_learning for config in model.peft_config.values())  # type: ignore[operator,union-attr]

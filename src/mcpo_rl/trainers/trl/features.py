@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from accelerate.utils import is_peft_model
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -27,7 +26,7 @@ def find_backbone(model: nn.Module) -> nn.Module:
     Raises:
         ModelError: the model has no backbone of its own.
     """
-    causal_lm: Any = model.get_base_model() if is_peft_model(model) else model  # type: ignore[operator]
+    causal_lm: Any = model.get_base_model() if is_peft(model) else model  # type: ignore[operator]
     backbone: nn.Module | None = getattr(causal_lm, "base_model", None)
     if backbone is None or backbone is causal_lm:
         raise ModelError(
@@ -35,6 +34,11 @@ def find_backbone(model: nn.Module) -> nn.Module:
             "language model of transformers, or contrastive_coef=0."
         )
     return backbone
+
+
+def is_peft(model: nn.Module) -> bool:
+    """Whether `model` is one of PEFT's wrappers. (accelerate's own test reads package metadata: milliseconds per call.)"""
+    return hasattr(model, "get_base_model") and hasattr(model, "peft_config")
 
 
 def find_feature_module(model: nn.Module, layer: int) -> nn.Module:

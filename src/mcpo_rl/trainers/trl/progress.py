@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.utils import logging as transformers_logging
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]  # transformers' callbacks are untyped
@@ -27,12 +28,15 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]  # transformers' 
         self._reward: float | None = None
         self._started = 0.0
         self._first_step = 0
+        self._other_bars = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Start the clock and the bar."""
         self._started, self._first_step = time.monotonic(), state.global_step
+        self._other_bars = transformers_logging.is_progress_bar_enabled()
+        transformers_logging.disable_progress_bar()  # a bar for each file of a checkpoint
         if not state.is_world_process_zero or not self.console.is_terminal:
             return
         self._progress = Progress(
@@ -83,6 +87,9 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]  # transformers' 
 
     def close(self) -> None:
         """Take the bar down; the trainer also does this when training ends in an error."""
+        if self._other_bars:
+            transformers_logging.enable_progress_bar()
+            self._other_bars = False
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
