@@ -63,8 +63,8 @@ def draw_chain(rng: Random, level: int) -> Instance:
 
 
 def draw_fraction(rng: Random, level: int) -> Instance:
-    """Sum or difference of two proper fractions, result >= 0 in lowest terms."""
-    top = {1: 7, 2: 12, 3: 20}[level]
+    """Sum or difference of two proper fractions, result >= 0; any fraction of that value is right."""
+    top = {1: 9, 2: 12, 3: 20}[level]
 
     def proper() -> Fraction:
         denominator = rng.randint(2, top)
@@ -75,25 +75,24 @@ def draw_fraction(rng: Random, level: int) -> Instance:
     if operator == "-" and b > a:
         a, b = b, a
     result = a + b if operator == "+" else a - b
-    common = a.denominator * b.denominator // gcd(a.denominator, b.denominator)
-    left, right = int(a * common), int(b * common)
-    numerator = left + right if operator == "+" else left - right
+    left, right = a.numerator * b.denominator, b.numerator * a.denominator
+    top_result = left + right if operator == "+" else left - right
+    bottom = a.denominator * b.denominator
 
     def trace(strategy: Strategy, rng: Random) -> str:
         if strategy is Strategy.TERSE:
-            return f"#### {_off(result.numerator, rng)}/{result.denominator}"
+            return f"#### {_off(top_result, rng)}/{bottom}"
         if strategy is Strategy.CAREFUL:
             lines = [
-                f"{a} = {left}/{common}",
-                f"{b} = {right}/{common}",
-                f"{left}/{common} {operator} {right}/{common} = {numerator}/{common}",
+                f"{a.numerator} * {b.denominator} = {left}",
+                f"{b.numerator} * {a.denominator} = {right}",
+                f"{left} {operator} {right} = {top_result}",
+                f"{a.denominator} * {b.denominator} = {bottom}",
             ]
-            if str(result) != f"{numerator}/{common}":
-                lines.append(f"{numerator}/{common} = {result}")
-            return "\n".join([*lines, f"#### {result}"])
-        top_sum = a.numerator + b.numerator if operator == "+" else abs(a.numerator - b.numerator)
-        wrong = f"{top_sum}/{a.denominator + b.denominator}"  # the classic mistake: tops and bottoms apart
-        shown = wrong if rng.random() < SLIP else str(result)
+            return "\n".join([*lines, f"#### {top_result}/{bottom}"])
+        apart = a.numerator + b.numerator if operator == "+" else abs(a.numerator - b.numerator)
+        wrong = f"{apart}/{a.denominator + b.denominator}"  # the classic mistake: tops and bottoms apart
+        shown = wrong if rng.random() < SLIP else f"{top_result}/{bottom}"
         return f"{a} {operator} {b} = {shown}\n#### {shown}"
 
     return Instance(question=f"Compute {a} {operator} {b}.", reference=str(result), trace=trace)

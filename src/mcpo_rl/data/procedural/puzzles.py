@@ -113,7 +113,7 @@ def draw_boolean(rng: Random, level: int) -> Instance:
             return _answer(str(rng.random() < 0.5))
         if strategy is Strategy.SLOPPY:  # looks at the last definition only
             return f"{last} = {definitions[-1][1]}\n{_answer(str(rng.random() < 0.5))}"
-        lines = [f"{name} = {filled} = {values[name]}" for name, _, filled in definitions if filled]
+        lines = [f"{name} = {text} = {filled} = {values[name]}" for name, text, filled in definitions if filled]
         return "\n".join([*lines, _answer(str(values[last]))])
 
     question = " ".join(f"{name} = {text}." for name, text, _ in definitions)
@@ -124,10 +124,13 @@ def draw_boolean(rng: Random, level: int) -> Instance:
 
 # -- ordering ----------------------------------------------------------------------------------------------------------
 def draw_order(rng: Random, level: int) -> Instance:
-    """People in a row, tallest first, from comparisons of neighbours in shuffled order and either direction."""
+    """People in a row, tallest first, from comparisons of neighbours in either direction.
+
+    At level 1 every comparison joins the ones before it; from level 2 they come in any order.
+    """
     names = rng.sample(NAMES, 3 + level)
     clues = list(pairwise(names))
-    shuffled = rng.sample(clues, len(clues))
+    shuffled = rng.sample(clues, len(clues)) if level > 1 else _connected(clues, rng)
     wording = [
         f"{tall} is taller than {short}." if rng.random() < 0.5 else f"{short} is shorter than {tall}."
         for tall, short in shuffled
@@ -135,19 +138,43 @@ def draw_order(rng: Random, level: int) -> Instance:
 
     def trace(strategy: Strategy, rng: Random) -> str:
         if strategy is Strategy.CAREFUL:
-            ranked = "\n".join(f"{tall} > {short}" for tall, short in shuffled)
-            return f"{ranked}\n{' > '.join(names)}\n{_answer(', '.join(names))}"
-        order = rng.sample(names, len(names))
+            return "\n".join([*_merged(shuffled), _answer(", ".join(names))])
         if strategy is Strategy.TERSE:
-            return _answer(", ".join(order))
-        order = list(dict.fromkeys(name for clue in shuffled for name in clue))  # in order of mention
-        return f"{shuffled[0][0]} > {shuffled[0][1]}\n{_answer(', '.join(order))}"
+            return _answer(", ".join(rng.sample(names, len(names))))
+        mentioned = list(dict.fromkeys(name for clue in shuffled for name in clue))
+        return f"In order of mention.\n{_answer(', '.join(mentioned))}"
 
     return Instance(
         question=f"{' '.join(wording)} Order them, tallest first.",
         reference={"kind": "order", "items": names},
         trace=trace,
     )
+
+
+def _connected(clues: list[tuple[str, str]], rng: Random) -> list[tuple[str, str]]:
+    """Order the comparisons of a row so that each one lengthens, above or below, what the ones before it make."""
+    low = high = rng.randrange(len(clues))
+    order = [clues[low]]
+    while len(order) < len(clues):
+        if low > 0 and (high == len(clues) - 1 or rng.random() < 0.5):
+            low -= 1
+            order.append(clues[low])
+        else:
+            high += 1
+            order.append(clues[high])
+    return order
+
+
+def _merged(clues: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the row (or rows) known after each comparison, one line each: `A > B`, then `A > B > C`, ..."""
+    rows: list[list[str]] = []
+    lines = []
+    for tall, short in clues:
+        above = next((row for row in rows if row[-1] == tall), [tall])
+        below = next((row for row in rows if row[0] == short), [short])
+        rows = [row for row in rows if row is not above and row is not below] + [above + below]
+        lines.append(", ".join(" > ".join(row) for row in rows))
+    return lines
 
 
 # -- grids -------------------------------------------------------------------------------------------------------------
@@ -177,29 +204,17 @@ def draw_grid(rng: Random, level: int) -> Instance:
         if strategy is Strategy.TERSE:
             return final(rng.sample(pets, count))
         lines = []
-        open_people, open_pets, facts = list(range(count)), sorted(pets), list(clues)
+        open_people, open_pets = list(range(count)), sorted(pets)
         while open_people:  # the person for whom only one pet is left comes next
-            for i in open_people:
-                said = [p for j, p, has in facts if j == i and has]
-                possible = said or [p for p in open_pets if (i, p, False) not in facts]
-                if len(possible) == 1:
-                    break
-            else:  # no one is left with one pet: a pet that only one person can have decides
-                for pet in open_pets:
-                    able = [i for i in open_people if (i, pet, False) not in facts]
-                    if len(able) == 1:
-                        i, possible = able[0], [pet]
-                        break
-                else:
-                    i = open_people[0]
-                    possible = [pets[i]]
-            lines.append(f"{names[i]}: {possible[0]}")
+            i, reason = _decided(open_people, open_pets, clues) or (open_people[0], "")
             open_people.remove(i)
-            open_pets.remove(possible[0])
+            open_pets.remove(pets[i])
+            left = f", left {' '.join(open_pets)}" if open_pets else ""
+            lines.append(f"{names[i]}: {reason}{pets[i]}{left}")
             if strategy is Strategy.SLOPPY:  # one conclusion, the rest is guessed
                 rest = rng.sample(open_pets, len(open_pets))
-                world = [possible[0] if j == i else rest.pop() for j in range(count)]
-                return f"{lines[0]}\n{final(world)}"
+                world = [pets[i] if j == i else rest.pop() for j in range(count)]
+                return f"{lines[0].split(',')[0]}\n{final(world)}"
         return "\n".join([*lines, final(pets)])
 
     rows = [list(row) for row in zip(names, pets, strict=True)]
@@ -208,6 +223,24 @@ def draw_grid(rng: Random, level: int) -> Instance:
         reference={"kind": "grid", "header": ["Name", "Pet"], "rows": rows},
         trace=trace,
     )
+
+
+def _decided(
+    people: Sequence[int], open_pets: Sequence[str], clues: Sequence[tuple[int, str, bool]]
+) -> tuple[int, str] | None:
+    """Return someone whose pet follows at once, with the reason as written ('' for an outright statement)."""
+    for i in people:
+        if any(j == i and has for j, _, has in clues):
+            return i, ""
+    for i in people:
+        denied = [pet for pet in open_pets if (i, pet, False) in clues]
+        if len(open_pets) - len(denied) == 1:
+            return i, f"not {' '.join(denied)}, " if denied else ""
+    for pet in open_pets:  # a pet that only one person can have
+        able = [i for i in people if (i, pet, False) not in clues]
+        if len(able) == 1:
+            return able[0], ""
+    return None
 
 
 FAMILIES = {
