@@ -56,8 +56,9 @@ test-slow: install-dev ## the tests that take minutes each
 test-gpu: install-dev ## the tests that need a CUDA device
 	$(BIN)/pytest -m gpu
 
-bench: install-dev ## measure overhead, exactness, scaling and the sandbox; writes bench.json
-	$(BIN)/mcpo-rl bench --output bench.json
+bench: install-dev ## measure overhead, exactness, scaling and the sandbox; writes runs/bench.json
+	mkdir -p runs
+	$(BIN)/mcpo-rl bench --output runs/bench.json
 
 clean: ## remove .venv, caches and build outputs; runs/ stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

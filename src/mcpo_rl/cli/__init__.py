@@ -97,6 +97,8 @@ def _run(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> 
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
+            # What libraries plan for later versions of theirs is for their callers, not for whoever runs this command.
+            warnings.simplefilter("ignore", FutureWarning)
             status = run(args)
         sys.stdout.flush()
         return status
