@@ -237,15 +237,17 @@ class Child:
             raise ProgramEnded(Outcome.MALFORMED, "its reply is not JSON") from None
 
     def _wait_for_bytes(self, count: int, deadline: float) -> None:
-        while len(self._buffers[self._replies]) < count:
+        buffer = self._buffers[self._replies]
+        while len(buffer) < count:
             if self._status not in self._open:
                 # It has ended; its last words may still be in the pipe, which a descendant may hold open.
                 while self._replies in self._open and self._pump(time.monotonic() + _DRAIN_S):
                     pass
-                if len(self._buffers[self._replies]) < count:
+                if len(buffer) < count:
                     raise ProgramEnded(Outcome.EXITED, self.how_it_ended())
-            elif self._replies not in self._open and not self._pump(min(deadline, time.monotonic() + _DRAIN_S)):
-                raise ProgramEnded(Outcome.EXITED, "it closed the reply pipe before it answered")
+            elif self._replies not in self._open:
+                if not self._pump(min(deadline, time.monotonic() + _DRAIN_S)):
+                    raise ProgramEnded(Outcome.EXITED, "it closed the reply pipe before it answered")
             elif not self._pump(deadline):
                 raise ProgramEnded(Outcome.TIMED_OUT, f"out of time ({self.limits.wall_s:g} s)")
 
