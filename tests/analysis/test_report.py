@@ -1,6 +1,7 @@
 """The page: whole, honest, safe, and drawn without complaint where a browser is there."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -282,7 +283,9 @@ class TestFigures:
         assert np.std(smooth(noise.tolist())) < 0.4 * np.std(noise)
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+@pytest.mark.skipif(
+    shutil.which("chromium") is None and not os.environ.get("CI"), reason="needs chromium (apt install chromium)"
+)
 def test_in_a_browser(two_runs: list[Path], empty_run: Callable[[str], RunDirectory], tmp_path: Path) -> None:
     """The script runs to its end, every figure is drawn, and nothing that a model wrote is run."""
     run = empty_run("evil")
