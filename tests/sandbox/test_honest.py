@@ -13,8 +13,9 @@ from mcpo_rl.errors import SandboxError
 from mcpo_rl.sandbox import Limits, Outcome, ProgramSession, describe, run_checks, run_script
 
 IMPORTS = (
-    "import asyncio, bisect, collections.abc, ctypes, dataclasses, decimal, email.mime.text, encodings.idna, fractions, "
-    "heapq, importlib.util, itertools, json, multiprocessing, random, re, sqlite3, statistics, threading, typing, zoneinfo\n"
+    "import asyncio, bisect, collections.abc, ctypes, dataclasses, decimal, email.mime.text, encodings.idna, "
+    "fractions, heapq, importlib.util, itertools, json, multiprocessing, random, re, "
+    "sqlite3, statistics, threading, typing, zoneinfo\n"
 )
 
 

@@ -43,7 +43,7 @@ def shape(value: Any) -> Any:
     return type(value).__name__, value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(VALUES)
 def test_round_trip(value: Any) -> None:
     assert shape(there_and_back(value)) == shape(value)
