@@ -10,7 +10,7 @@ import pytest
 import yaml
 from accelerate.commands.config.config_args import ClusterConfig
 
-from mcpo_rl.cli.training import training_config
+from mcpo_rl.cli.trainer_config import training_config
 from mcpo_rl.config import Recipe, check_fields, load_recipe, shipped_recipes
 from mcpo_rl.config.recipe import RECIPES
 from mcpo_rl.domains import DOMAINS

@@ -14,7 +14,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from mcpo_rl.cli import training
+from mcpo_rl.cli import trainer_config, training
 from mcpo_rl.config import load_recipe
 from mcpo_rl.errors import CheckpointError, MissingDependencyError
 from mcpo_rl.runs import RunDirectory
@@ -176,6 +176,17 @@ def test_other_problems_under_the_same_name_are_not_resumed(
     assert "the problems are not those" in answer.err
 
 
+def test_what_is_refused_on_resume_is_left_as_it_was(
+    half_right: None, command: Command, recipe: Path, problems_file: Path, tmp_path: Path
+) -> None:
+    options = ["--save_strategy", "steps", "--save_steps", 1, "--logging_strategy", "no"]
+    assert command("train", recipe, "--max_steps", 1, *options).status == 0
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    problems_file.write_text("".join(problems_file.read_text().splitlines(keepends=True)[1:]))
+    assert command("train", recipe, "--max_steps", 2, *options, "--resume").status == 2
+    assert (tmp_path / "run" / "checkpoints" / "checkpoint-1" / "model.safetensors").is_file()
+
+
 def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(
     half_right: None, command: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +200,8 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(
         real(self, output_dir)
 
     monkeypatch.setattr(MCPOTrainer, "_save_optimizer_and_scheduler", full)
-    answer = command("train", recipe, "--save_strategy", "steps", "--save_steps", 1)
+    words = ["--save_strategy", "steps", "--save_steps", 1, "--logging_steps", 50]
+    answer = command("train", recipe, *words)
     assert answer.status == 2
     assert answer.err.strip().splitlines()[-1].startswith("mcpo-rl: error:")
     assert "No space left on device" in answer.err
@@ -271,21 +283,23 @@ def test_a_model_without_chat_template(command: Command, recipe: Path, model_pat
 
 
 def test_vllm_that_is_not_installed(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(trainer_config.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"mcpo-rl\[vllm\]"):
-        training.training_config(load_recipe(recipe, ["--use_vllm", "true"]), tmp_path)
+        trainer_config.training_config(load_recipe(recipe, ["--use_vllm", "true"]), tmp_path)
     with pytest.raises(MissingDependencyError, match=r"mcpo-rl\[peft\]"):
-        training.lora_config({"r": 4})
+        trainer_config.lora_config({"r": 4})
 
 
 def test_bf16_is_off_where_it_cannot_be(recipe: Path, tmp_path: Path) -> None:
     content = yaml.safe_load(recipe.read_text())
     del content["bf16"]
     recipe.write_text(yaml.safe_dump(content))
-    config = training.training_config(load_recipe(recipe, ["--use_cpu", "false"]), tmp_path)
+    config = trainer_config.training_config(load_recipe(recipe, ["--use_cpu", "false"]), tmp_path)
     assert config.bf16 is (torch.cuda.is_available() and torch.cuda.is_bf16_supported())
 
 
 def test_grpo_turns_any_coefficient_off(recipe: Path, tmp_path: Path) -> None:
-    config = training.training_config(load_recipe(recipe, ["--method", "grpo", "--contrastive_coef", "0.1"]), tmp_path)
+    config = trainer_config.training_config(
+        load_recipe(recipe, ["--method", "grpo", "--contrastive_coef", "0.1"]), tmp_path
+    )
     assert config.contrastive_coef == 0

@@ -6,24 +6,22 @@ Imported inside the commands only: it loads torch and TRL.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import shutil
 import sys
-import typing
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 from accelerate import PartialState
 
 from mcpo_rl.cli.progress import evaluation_progress
-from mcpo_rl.config import Recipe, check_fields
+from mcpo_rl.cli.trainer_config import lora_config, training_config
+from mcpo_rl.config import Recipe
 from mcpo_rl.data import load_problems, to_dataset
-from mcpo_rl.errors import ConfigError, MCPOError, MissingDependencyError, RunError
+from mcpo_rl.errors import MCPOError, RunError
 from mcpo_rl.evaluation import EvaluationResult, evaluate
 from mcpo_rl.models import load_model_and_tokenizer, load_tokenizer, resolve_model
 from mcpo_rl.rewards import verifier_reward
@@ -83,49 +81,51 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
         transformers.utils.logging.disable_progress_bar()
     state = PartialState()
     run = RunDirectory(path)
+    fresh = not run.manifest_file.exists()
     if state.is_main_process:
         run = RunDirectory.create(path, recipe.to_mapping(), resume=resume)
     state.wait_for_everyone()
     with recorded(run, active=state.is_main_process):
-        checkpoint = find_last_complete_checkpoint(run.checkpoints) if resume else None
-        if state.is_main_process:
-            begin(run, recipe, problems, heldout, checkpoint)
-        return _train(recipe, config, peft_config, problems, heldout, run, checkpoint, quiet=quiet)
+        with removed_if_refused(run, active=state.is_main_process and fresh):
+            checkpoint = find_last_complete_checkpoint(run.checkpoints) if resume else None
+            if state.is_main_process:
+                begin(run, recipe, problems, heldout, checkpoint)
+            model, tokenizer = _load(recipe, config)
+            if heldout and recipe.evaluation.before and checkpoint is None and state.num_processes == 1:
+                before = _evaluate(model, tokenizer, heldout, recipe, config, label="evaluate before", quiet=quiet)
+                before.save(run.start_eval_file)
+            interrupt = InterruptCallback(notify=_say)
+            trainer = MCPOTrainer(
+                model=model,
+                reward_funcs=verifier_reward,
+                args=config,
+                train_dataset=to_dataset(problems),
+                processing_class=tokenizer,
+                callbacks=[interrupt, *_writers(run, recipe, quiet=quiet)],
+                peft_config=peft_config,
+            )
+        return _train(trainer, interrupt, checkpoint, run, recipe, heldout, quiet=quiet)
+
+
+def _writers(run: RunDirectory, recipe: Recipe, *, quiet: bool) -> list[Any]:
+    """Return the callbacks of the process that writes; the other ranks have none."""
+    if not PartialState().is_main_process:
+        return []
+    return [RunMetricsCallback(run), *([] if quiet else [ProgressCallback(f"train {recipe.method}")])]
 
 
 def _train(
-    recipe: Recipe,
-    config: MCPOConfig,
-    peft_config: Any,
-    problems: list[Problem],
-    heldout: list[Problem],
-    run: RunDirectory,
+    trainer: MCPOTrainer,
+    interrupt: InterruptCallback,
     checkpoint: Path | None,
+    run: RunDirectory,
+    recipe: Recipe,
+    heldout: list[Problem],
     *,
     quiet: bool,
 ) -> TrainingOutcome:
-    """Load the model, evaluate, train, save, evaluate."""
-    model, tokenizer = _load(recipe, config)
+    """Train, save the model, evaluate it."""
     main = PartialState().is_main_process
-    evaluates = bool(heldout) and PartialState().num_processes == 1
-    if evaluates and recipe.evaluation.before and checkpoint is None:
-        _evaluate(model, tokenizer, heldout, recipe, config, label="evaluate before", quiet=quiet).save(
-            run.start_eval_file
-        )
-    interrupt = InterruptCallback(notify=_say)
-    callbacks: list[Any] = [interrupt]
-    if main:
-        callbacks.append(RunMetricsCallback(run))
-        callbacks += [] if quiet else [ProgressCallback(f"train {recipe.method}")]
-    trainer = MCPOTrainer(
-        model=model,
-        reward_funcs=verifier_reward,
-        args=config,
-        train_dataset=to_dataset(problems),
-        processing_class=tokenizer,
-        callbacks=callbacks,
-        peft_config=peft_config,
-    )
     trainer.remove_callback(transformers.PrinterCallback)
     if main:
         trainer.rollout_observers.append(lambda batch: _keep(run, batch))
@@ -137,7 +137,8 @@ def _train(
         return TrainingOutcome(interrupted=True, metrics=result.metrics, **outcome)
     save_final_model(trainer, run.path / "model")
     evaluation = None
-    if evaluates:
+    if heldout and PartialState().num_processes == 1:
+        tokenizer, config = trainer.processing_class, trainer.args
         evaluation = _evaluate(trainer.model, tokenizer, heldout, recipe, config, label="evaluate", quiet=quiet)
         evaluation.save(run.eval_file)
     elif heldout and main:
@@ -148,81 +149,33 @@ def _train(
     return TrainingOutcome(interrupted=False, metrics=result.metrics, evaluation=evaluation, **outcome)
 
 
-def training_config(recipe: Recipe, output_dir: Path) -> MCPOConfig:
-    """Return the trainer's configuration, names and types checked.
-
-    Raises:
-        ConfigError: An unknown field (with the nearest valid one), a wrong type, or a combination that cannot work.
-        MissingDependencyError: `use_vllm: true` without vLLM.
-    """
-    hints = typing.get_type_hints(MCPOConfig)
-    # `output_dir` and `seed` are keys of the recipe itself.
-    own = {name for name in Recipe.__dataclass_fields__ if name != "training"}
-    check_fields(
-        recipe.training,
-        {name: hint for name, hint in hints.items() if name in MCPOConfig.__dataclass_fields__ or name in own},
-    )
-    values: dict[str, Any] = {
-        "output_dir": str(output_dir),
-        "seed": recipe.seed,
-        "disable_tqdm": True,
-        **recipe.training,
-    }
-    if recipe.method == "grpo":
-        # Over any value in the recipe: a baseline is asked for by `--method grpo` alone.
-        values["contrastive_coef"] = 0.0
-    if "bf16" not in values and "fp16" not in values and not _has_bf16():
-        # TRL's default is bf16, which it refuses on a machine without such a GPU.
-        values["bf16"] = False
-    if values.get("use_vllm") and importlib.util.find_spec("vllm") is None:
-        raise MissingDependencyError(
-            "`use_vllm: true` needs vLLM: pip install 'mcpo-rl[vllm]', or set `--use_vllm false`."
-        )
-    try:
-        return MCPOConfig(**values)
-    except MCPOError:
-        raise
-    except (ValueError, TypeError, ImportError) as error:
-        raise ConfigError(f"the trainer refuses this configuration: {error}") from error
-
-
-def lora_config(arguments: dict[str, Any] | None) -> Any:
-    """Return `peft.LoraConfig(**arguments)`, or None for None.
-
-    Raises:
-        ConfigError: An argument that `LoraConfig` does not have or refuses.
-        MissingDependencyError: PEFT is not installed.
-    """
-    if arguments is None:
-        return None
-    if importlib.util.find_spec("peft") is None:
-        raise MissingDependencyError("`peft` in the recipe needs PEFT: pip install 'mcpo-rl[peft]'.")
-    from peft import LoraConfig
-
-    check_fields(arguments, dict.fromkeys(LoraConfig.__dataclass_fields__, Any), prefix="peft.")
-    try:
-        return LoraConfig(**{"task_type": "CAUSAL_LM", **arguments})
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"`peft`: LoraConfig refuses it: {error}") from error
-
-
 @contextlib.contextmanager
 def recorded(run: RunDirectory, *, active: bool) -> Iterator[None]:
-    """Write into the manifest how the block ended, if it did not end well.
-
-    A run refused before its first step is removed: the next try, with the mistake mended, would else be refused for the
-    directory that this one left behind.
-    """
+    """Write into the manifest how the block ended, if it did not end well."""
     try:
         yield
     except BaseException as error:
-        if active:
+        if active and run.manifest_file.exists():
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             # The disk may be full for the manifest too: the first error is the one to report.
             with contextlib.suppress(RunError):
                 run.write_manifest(status=status, error=f"{type(error).__name__}: {error}")
-            if isinstance(error, MCPOError) and not run.metrics_file.exists():
-                shutil.rmtree(run.path, ignore_errors=True)
+        raise
+
+
+@contextlib.contextmanager
+def removed_if_refused(run: RunDirectory, *, active: bool) -> Iterator[None]:
+    """Remove a run that was made just now and is refused in the block, before its first step.
+
+    Else the next try, with the mistake mended, would be refused for the directory that this one left behind.
+    """
+    try:
+        yield
+    except MCPOError:
+        if active:
+            with contextlib.suppress(RunError):
+                run.write_manifest(status="failed")  # frees the directory
+            shutil.rmtree(run.path, ignore_errors=True)
         raise
 
 
@@ -294,10 +247,6 @@ def _evaluate(
             chat_template_kwargs=config.chat_template_kwargs,
             progress=progress,
         )
-
-
-def _has_bf16() -> bool:
-    return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported())
 
 
 def _keep(run: RunDirectory, batch: RolloutBatch) -> None:

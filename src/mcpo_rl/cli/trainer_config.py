@@ -1,0 +1,76 @@
+"""From a recipe to the trainer's configuration: names, types and combinations checked before anything is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import typing
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mcpo_rl.config import Recipe, check_fields
+from mcpo_rl.errors import ConfigError, MCPOError, MissingDependencyError
+from mcpo_rl.trainers.trl import MCPOConfig
+
+
+def training_config(recipe: Recipe, output_dir: Path) -> MCPOConfig:
+    """Return the trainer's configuration, names and types checked.
+
+    Raises:
+        ConfigError: An unknown field (with the nearest valid one), a wrong type, or a combination that cannot work.
+        MissingDependencyError: `use_vllm: true` without vLLM.
+    """
+    hints = typing.get_type_hints(MCPOConfig)
+    # `output_dir` and `seed` are keys of the recipe itself.
+    own = {name for name in Recipe.__dataclass_fields__ if name != "training"}
+    check_fields(
+        recipe.training,
+        {name: hint for name, hint in hints.items() if name in MCPOConfig.__dataclass_fields__ or name in own},
+    )
+    values: dict[str, Any] = {
+        "output_dir": str(output_dir),
+        "seed": recipe.seed,
+        "disable_tqdm": True,
+        **recipe.training,
+    }
+    if recipe.method == "grpo":
+        # Over any value in the recipe: a baseline is asked for by `--method grpo` alone.
+        values["contrastive_coef"] = 0.0
+    if "bf16" not in values and "fp16" not in values and not _has_bf16():
+        # TRL's default is bf16, which it refuses on a machine without such a GPU.
+        values["bf16"] = False
+    if values.get("use_vllm") and importlib.util.find_spec("vllm") is None:
+        raise MissingDependencyError(
+            "`use_vllm: true` needs vLLM: pip install 'mcpo-rl[vllm]', or set `--use_vllm false`."
+        )
+    try:
+        return MCPOConfig(**values)
+    except MCPOError:
+        raise
+    except (ValueError, TypeError, ImportError) as error:
+        raise ConfigError(f"the trainer refuses this configuration: {error}") from error
+
+
+def lora_config(arguments: dict[str, Any] | None) -> Any:
+    """Return `peft.LoraConfig(**arguments)`, or None for None.
+
+    Raises:
+        ConfigError: An argument that `LoraConfig` does not have or refuses.
+        MissingDependencyError: PEFT is not installed.
+    """
+    if arguments is None:
+        return None
+    if importlib.util.find_spec("peft") is None:
+        raise MissingDependencyError("`peft` in the recipe needs PEFT: pip install 'mcpo-rl[peft]'.")
+    from peft import LoraConfig
+
+    check_fields(arguments, dict.fromkeys(LoraConfig.__dataclass_fields__, Any), prefix="peft.")
+    try:
+        return LoraConfig(**{"task_type": "CAUSAL_LM", **arguments})
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"`peft`: LoraConfig refuses it: {error}") from error
+
+
+def _has_bf16() -> bool:
+    return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported())
