@@ -157,7 +157,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(make_trainer, tmp_path, monkeypa
         return original(content, target, *args, **kwargs)
 
     monkeypatch.setattr(torch, "save", save)
-    with pytest.raises(CheckpointError, match=r"checkpoint-4 could not be written .* MiB are free .*checkpoint-2\. Free"):
+    with pytest.raises(CheckpointError, match=r"checkpoint-4 could not be written .* MiB are .*checkpoint-2\. Free"):
         trainer.train()
     assert {path.name for path in (tmp_path / "out").glob("checkpoint-*")} == {"checkpoint-2"}
     assert find_last_complete_checkpoint(tmp_path / "out") == tmp_path / "out" / "checkpoint-2"
@@ -197,7 +197,7 @@ def test_incomplete_checkpoints_are_passed_over(make_trainer, tmp_path):
     (tmp_path / "out" / "checkpoint-x").mkdir()
     assert find_last_complete_checkpoint(tmp_path / "out") == tmp_path / "out" / "checkpoint-3"
     assert find_last_complete_checkpoint(tmp_path / "nowhere") is None
-    with pytest.raises(CheckpointError, match="has no mcpo_state.pt"):
+    with pytest.raises(CheckpointError, match=r"has no mcpo_state\.pt"):
         make_trainer(**SAVING).train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-6"))
     (tmp_path / "out" / "checkpoint-3" / STATE_FILE).write_bytes(b"half")
     with pytest.raises(CheckpointError, match="cannot be read"):
@@ -211,7 +211,7 @@ def test_nothing_to_resume_from(make_trainer):
 
 def test_checkpoints_that_do_not_fit(make_trainer, tmp_path):
     make_trainer(**{**SAVING, "max_steps": 3}).train()
-    with pytest.raises(CheckpointError, match="embedding_dim 128, this one 64.*head_dim"):
+    with pytest.raises(CheckpointError, match=r"embedding_dim 128, this one 64.*head_dim"):
         make_trainer(**SAVING, head_dim=64).train(resume_from_checkpoint=True)
     make_trainer(**{**SAVING, "max_steps": 3}, contrastive_coef=0.0, output_dir=str(tmp_path / "plain")).train()
     with pytest.raises(CheckpointError, match="written with contrastive_coef=0"):

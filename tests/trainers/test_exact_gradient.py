@@ -1,4 +1,4 @@
-"""The parameters' gradient of a real training step against one giant backward of L_policy + w * L on the same rollouts."""
+"""The parameters' gradient of a real training step against one giant backward of L_policy + w * L."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ class Compared(TrainerCallback):
 
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-        states = model(input_ids=ids, attention_mask=attention, output_hidden_states=True, use_cache=False).hidden_states
+        states = model(
+            input_ids=ids, attention_mask=attention, output_hidden_states=True, use_cache=False
+        ).hidden_states
         layer = args.feature_layer
         hidden = states[-1] if layer == -1 else states[layer + 1]  # states[0] is the embedding
         mask = batch["completion_mask"].to(hidden.dtype)[..., None]
@@ -180,8 +182,8 @@ def test_with_lora(make_trainer, beta):
 
 
 def test_from_the_old_log_probs(make_trainer):
-    # One generation batch for two optimizer steps: TRL then computes old log-probabilities. The first step sees half of the
-    # rollouts, with their gradients doubled; so the mean over both steps, at weights that do not move, is that of L.
+    # One generation batch for two optimizer steps: TRL then computes old log-probabilities. Each step sees half of the
+    # rollouts, with their gradients doubled; the mean over both, at weights that do not move, is the gradient of L.
     trainer = make_trainer(
         make_model(torch.float64),
         per_device_train_batch_size=2,

@@ -166,7 +166,7 @@ def test_old_log_probs_are_refused_where_there_are_none(make_trainer):
 
 
 def test_layers_that_are_not_there(make_trainer):
-    with pytest.raises(ConfigError, match="feature_layer is 2; expected -1 .* or 0 to 1"):
+    with pytest.raises(ConfigError, match=r"feature_layer is 2; expected -1 .* or 0 to 1"):
         make_trainer(feature_layer=2)
 
 

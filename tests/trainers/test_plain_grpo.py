@@ -1,4 +1,4 @@
-"""contrastive_coef=0 is TRL's GRPOTrainer, bit for bit; and every variant of the policy loss takes the contrastive term."""
+"""contrastive_coef=0 is TRL's GRPOTrainer, bit for bit; every variant of the policy loss takes the term."""
 
 from __future__ import annotations
 

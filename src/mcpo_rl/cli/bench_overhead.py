@@ -1,4 +1,4 @@
-"""What the contrastive term costs: one optimizer step of `MCPOTrainer` against TRL's `GRPOTrainer` on the same rollouts."""
+"""What the contrastive term costs: an optimizer step of `MCPOTrainer` against TRL's `GRPOTrainer`, same rollouts."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Setting:
 def measure_overhead(model: str = "builtin:tiny", steps: int = 8, **options: int) -> dict[str, float]:
     """Time both trainers step by step in turns, then the peak memory of each in a process of its own.
 
-    Both sample with the same random numbers at the same weights (the learning rate is 0, the optimizer still works), so they
-    see the same rollouts. The reward is the parity of the first token: no verifier blurs the ratio.
+    Both sample with the same random numbers at the same weights (the learning rate is 0, the optimizer still works), so
+    they see the same rollouts. The reward is the parity of the first token: no verifier blurs the ratio.
 
     Args:
         model: as `mcpo_rl.models.load_model_and_tokenizer` takes it.
@@ -50,8 +50,8 @@ def measure_overhead(model: str = "builtin:tiny", steps: int = 8, **options: int
 
     Returns:
         `time_ratio` (median over the pairs of steps), `grpo_step_s`, `mcpo_step_s` (medians), `pool_phase_s` (median),
-        `memory_ratio` (of the processes' peak resident sizes), `grpo_peak_mib`, `mcpo_peak_mib`, `rollouts`, `tokens` (all that
-        were generated and read, the same for both).
+        `memory_ratio` (of the processes' peak resident sizes), `grpo_peak_mib`, `mcpo_peak_mib`, `rollouts`, `tokens`
+        (generated and read in all, the same for both).
 
     Raises:
         RunError: the two did not see the same rollouts, or a process failed.
@@ -69,7 +69,7 @@ def measure_time(setting: Setting) -> dict[str, float]:
         grpo_times, mcpo_times = _in_turns([grpo, mcpo])
         tokens = [trainer.state.num_input_tokens_seen for trainer in (grpo, mcpo)]
     if tokens[0] != tokens[1]:
-        raise RunError(f"The two trainers saw {tokens[0]} and {tokens[1]} tokens: not the same rollouts, so no comparison.")
+        raise RunError(f"The two trainers saw {tokens[0]} and {tokens[1]} tokens: not the same rollouts.")
     return {
         "time_ratio": statistics.median(ours / theirs for ours, theirs in zip(mcpo_times, grpo_times, strict=True)),
         "grpo_step_s": statistics.median(grpo_times),
@@ -100,6 +100,7 @@ def _trainer(setting: Setting, method: str) -> Iterator[Any]:
         for problem in generate(domain=domain, split="train", count=per_domain, seed=0, level=setting.level)
     ]
     model, tokenizer = load_model_and_tokenizer(setting.model)
+    own: dict[str, Any] = {"contrastive_warmup_steps": 0} if method == "mcpo" else {}
     trainer_class, config = (MCPOTrainer, MCPOConfig) if method == "mcpo" else (GRPOTrainer, GRPOConfig)
     with tempfile.TemporaryDirectory() as directory:
         yield trainer_class(
@@ -120,7 +121,7 @@ def _trainer(setting: Setting, method: str) -> Iterator[Any]:
                 report_to=[],
                 disable_tqdm=True,
                 seed=0,
-                **({"contrastive_warmup_steps": 0} if method == "mcpo" else {}),
+                **own,
             ),
             to_dataset(problems),
             processing_class=tokenizer,
@@ -128,10 +129,10 @@ def _trainer(setting: Setting, method: str) -> Iterator[Any]:
 
 
 def _in_turns(trainers: list[Any]) -> list[list[float]]:
-    """Train all of them in threads of which one runs at a time, a step each; return the times of their steps but the first.
+    """Train all of them in turns, a step each; return the times of their steps but the first.
 
-    transformers' training loop cannot be entered step by step, so a callback hands a baton around. Each trainer keeps a
-    random state of its own.
+    transformers' training loop cannot be entered step by step, so each trainer has a thread and a callback
+    hands a baton around. Each keeps a random state of its own.
     """
     import torch
     from transformers import TrainerCallback

@@ -17,8 +17,8 @@ Handler = Callable[[int, FrameType | None], Any] | int | None
 class GenerationAlignment(TrainerCallback):  # type: ignore[misc]  # transformers' callbacks are untyped
     """Holds a due checkpoint back until the rollouts of the generation batch are used up.
 
-    Where one generation batch feeds several optimizer steps, a checkpoint in between would lose the rollouts that are left:
-    the resumed run would draw new ones and part from the uninterrupted run.
+    Where one generation batch feeds several optimizer steps, a checkpoint in between would lose the rollouts that are
+    left: the resumed run would draw new ones and part from the uninterrupted run.
 
     Args:
         at_boundary: whether the next step generates anew.

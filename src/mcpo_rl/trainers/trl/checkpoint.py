@@ -26,7 +26,7 @@ _DISK_PHRASES = ("no space left", "quota exceeded", "pytorchstreamwriter failed"
 
 
 def find_last_complete_checkpoint(directory: str | Path) -> Path | None:
-    """Return the `checkpoint-N` of `directory` with the largest N that was written to its end; None if there is none."""
+    """Return the `checkpoint-N` with the largest N in `directory` that was written to its end; None without one."""
     directory = Path(directory)
     if not directory.is_dir():
         return None
@@ -51,12 +51,12 @@ def read_state(checkpoint: str | Path, device: torch.device) -> dict[str, Any]:
     path = Path(checkpoint) / STATE_FILE
     if not path.is_file():
         raise CheckpointError(
-            f"{checkpoint} has no {STATE_FILE}: it was not written to its end, or not by MCPOTrainer. Resume from another "
-            "checkpoint; to start a new run from these weights, pass the directory as the model."
+            f"{checkpoint} has no {STATE_FILE}: it was not written to its end, or not by MCPOTrainer. Resume from "
+            "another checkpoint; to start a new run from these weights, pass the directory as the model."
         )
-    try:
+    try:  # a damaged file shows in any of these ways
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:  # torch's own variety
+    except (RuntimeError, OSError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}). Resume from another checkpoint.") from error
     return state
 
@@ -84,8 +84,9 @@ def whole_or_absent(checkpoint: Path, *, owner: bool) -> Iterator[None]:
         last = find_last_complete_checkpoint(checkpoint.parent)
         kept = f"the last complete one is {last}" if last else "there is no earlier one"
         raise CheckpointError(
-            f"The checkpoint {checkpoint} could not be written ({error}); {free:,.1f} MiB are free there. What was half-written is "
-            f"removed; {kept}. Free some space (or set save_total_limit, or another output_dir) and resume."
+            f"The checkpoint {checkpoint} could not be written ({error}); {free:,.1f} MiB are free there. What was "
+            f"half-written is removed; {kept}. Free some space (or set save_total_limit, or another output_dir) and "
+            "resume."
         ) from error
 
 

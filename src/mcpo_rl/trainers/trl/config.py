@@ -36,15 +36,15 @@ class MCPOConfig(GRPOConfig):  # type: ignore[misc]  # TRL publishes no types
             "0: plain GRPO. A positive number: a fixed weight."
         },
     )
-    """Weight of the contrastive loss: None for relative strength, 0 for plain GRPO bit for bit, > 0 for a fixed weight."""
+    """Weight of the contrastive loss: None for relative strength, 0 for plain GRPO bit for bit, > 0 for a fixed one."""
     contrastive_grad_ratio: float = field(
         default=0.2,
         metadata={
-            "help": "Relative strength: norm of the contrastive gradient on the pooled hidden states, as a share of the "
-            "norm of the policy's own gradient there (a running mean). Used when `contrastive_coef` is None."
+            "help": "Relative strength: norm of the contrastive gradient on the pooled hidden states, as a share of "
+            "the norm of the policy's own gradient there (a running mean). Used when `contrastive_coef` is None."
         },
     )
-    """Relative strength > 0: norm of the contrastive gradient on h, as a share of the norm of the policy's gradient on h."""
+    """Relative strength > 0: norm of the contrastive gradient on h, as a share of that of the policy's gradient."""
     contrastive_warmup_steps: int = field(
         default=10, metadata={"help": "Optimizer steps over which the strength rises linearly to its full value."}
     )
@@ -187,32 +187,32 @@ class MCPOConfig(GRPOConfig):  # type: ignore[misc]  # TRL publishes no types
             return
         if self.torch_compile:
             raise ConfigError(
-                "torch_compile=True cannot be combined with the contrastive term: hidden states are read by forward hooks, "
-                "which a compiled model skips. Set torch_compile=False, or contrastive_coef=0."
+                "torch_compile=True cannot be combined with the contrastive term: hidden states are read by forward "
+                "hooks, which a compiled model skips. Set torch_compile=False, or contrastive_coef=0."
             )
         if self.deepspeed is not None and self.fp16:
             raise ConfigError(
-                "fp16=True under DeepSpeed cannot be combined with the contrastive term: DeepSpeed hides its loss scale, so "
-                "the policy's gradient cannot be measured. Use bf16=True, or contrastive_coef=0."
+                "fp16=True under DeepSpeed cannot be combined with the contrastive term: DeepSpeed hides its loss "
+                "scale, so the policy's gradient cannot be measured. Use bf16=True, or contrastive_coef=0."
             )
         if self.feature_source == "generation" and (self.use_vllm or self.use_transformers_continuous_batching):
             raise ConfigError(
-                "feature_source='generation' reads the decoding steps of transformers' generate, which vLLM and continuous "
-                "batching do not run. Use feature_source='auto'."
+                "feature_source='generation' reads the decoding steps of transformers' generate, which vLLM and "
+                "continuous batching do not run. Use feature_source='auto'."
             )
         parallelism = self.parallelism_config
         if parallelism is not None and getattr(parallelism, "tp_enabled", False):
             raise ConfigError(
-                "Tensor parallelism (parallelism_config.tp_size > 1) cannot be combined with the contrastive term: no rank "
-                "holds a rollout of its own. Use FSDP or DeepSpeed ZeRO, or contrastive_coef=0."
+                "Tensor parallelism (parallelism_config.tp_size > 1) cannot be combined with the contrastive term: no "
+                "rank holds a rollout of its own. Use FSDP or DeepSpeed ZeRO, or contrastive_coef=0."
             )
 
 
 def _check_generations(count: Any) -> None:
     if not isinstance(count, int) or isinstance(count, bool) or count < 2:
         raise ConfigError(
-            f"num_generations is {count!r}; expected a whole number >= 2: an advantage compares the rollouts of one prompt. "
-            "8 is usual."
+            f"num_generations is {count!r}; expected a whole number >= 2: an advantage compares the rollouts of one "
+            "prompt. 8 is usual."
         )
 
 

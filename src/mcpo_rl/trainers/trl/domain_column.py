@@ -48,9 +48,9 @@ def check_dataset(dataset: Any, args: MCPOConfig, *, prompt_needed: bool) -> Dom
     )
     if len(names) == 1 and args.contrastive_enabled:
         warnings.warn(
-            f"All {len(dataset)} training prompts are of one domain ({names[0]!r}). Sharing between domains needs at least two: "
-            "with one, the contrastive term is 0 and this is plain GRPO. Add prompts of another domain, or set "
-            "contrastive_coef=0 to say that plain GRPO is meant.",
+            f"All {len(dataset)} training prompts are of one domain ({names[0]!r}). Sharing between domains needs at "
+            "least two: with one, the contrastive term is 0 and this is plain GRPO. Add prompts of another domain, or "
+            "set contrastive_coef=0 to say that plain GRPO is meant.",
             stacklevel=3,
         )
     return DomainIndex(names)
@@ -61,7 +61,8 @@ def check_names(names: Iterable[Any], args: MCPOConfig, where: Any) -> None:
     for name in names:
         if not isinstance(name, str) or not name.strip():
             raise ProblemError(
-                f"{where(name)}: column {args.domain_column!r} holds {name!r}; expected the name of a domain, such as 'math'."
+                f"{where(name)}: column {args.domain_column!r} holds {name!r}; expected the name of a domain, such as "
+                "'math'."
             )
         if args.known_domains is not None and name not in args.known_domains:
             raise UnknownDomainError(
@@ -88,9 +89,10 @@ def _check_size(dataset: Dataset, args: MCPOConfig) -> None:
     needed = args.generation_batch_size // args.num_generations
     if len(dataset) < needed:
         raise ProblemError(
-            f"The training data has {len(dataset)} prompts, but one generation batch takes {needed} (generation_batch_size "
-            f"{args.generation_batch_size} / num_generations {args.num_generations}), so not one step could be made. Add prompts, "
-            "or lower per_device_train_batch_size, steps_per_generation or gradient_accumulation_steps."
+            f"The training data has {len(dataset)} prompts, but one generation batch takes {needed} "
+            f"(generation_batch_size {args.generation_batch_size} / num_generations {args.num_generations}), so not "
+            "one step could be made. Add prompts, or lower per_device_train_batch_size, steps_per_generation or "
+            "gradient_accumulation_steps."
         )
 
 

@@ -1,4 +1,4 @@
-"""What every log line says of each domain: reward, accuracy, length, truncation, share of the batch, verifier errors."""
+"""What every log line says of each domain: reward, accuracy, length, truncation, share of the batch, errors."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class ScoredRollouts:
 def domain_metrics(rollouts: ScoredRollouts, names: list[str], correct_threshold: float) -> dict[str, float]:
     """Return `domain/<name>/<metric>` for each domain: reward, accuracy, completion_length, truncated, share, error.
 
-    `reward` and `accuracy` are means over the scored rollouts (an unscored one is neither right nor wrong) and left out where
-    there are none; `error` is the share of the domain's rollouts that no reward function could score. A domain without a rollout
-    in this batch has only its share, 0.
+    `reward` and `accuracy` are means over the scored rollouts (an unscored one is neither right nor wrong) and left out
+    where there are none; `error` is the share of the domain's rollouts that no reward function could score. A domain
+    without a rollout in this batch has only its share, 0.
     """
     metrics: dict[str, float] = {}
     for number, name in enumerate(names):

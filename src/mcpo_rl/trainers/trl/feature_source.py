@@ -36,11 +36,12 @@ TOLERANCE = {torch.bfloat16: 5e-2, torch.float16: 5e-2}
 class FeatureReader:
     """Reads h (B, d) of each generation batch; one per trainer.
 
-    The trainer opens `reading` around the scoring of a training batch and passes TRL's generation and old log-probability
-    calls through `during_generation` and `during_log_probs`, then asks for `features`.
+    The trainer opens `reading` around the scoring of a training batch and passes TRL's generation and old
+    log-probability calls through `during_generation` and `during_log_probs`, then asks for `features`.
 
     Args:
-        trainer: an `MCPOTrainer`; its model, engine and settings are read at each call, since engines replace the model.
+        trainer: an `MCPOTrainer`; its model, engine and settings are read at each call, since engines replace the
+            model.
     """
 
     def __init__(self, trainer: Any) -> None:
@@ -68,8 +69,8 @@ class FeatureReader:
         """Tap the decoding inside, where that is the source; hand the completions to `keep_generated` at its end."""
         source, trainer = self._trainer.args.feature_source, self._trainer
         # Where the pass for old log-probabilities was seen before, it will come again and is the more exact one.
-        # Norms and rotary embeddings work in float32 and see other positions while decoding: features then agree to about 1e-7,
-        # which is below what float32 resolves but not what a float64 model was chosen for.
+        # Norms and rotary embeddings work in float32 and see other positions while decoding: features then agree to
+        # about 1e-7, which is below what float32 resolves but not what a float64 model was chosen for.
         cheapest = self.source_in_use != "old_logps" and trainer.model.dtype != torch.float64
         wanted = source == "generation" or (source == "auto" and cheapest)
         if not (self._open and wanted and self._generation_works):
@@ -187,7 +188,7 @@ class FeatureReader:
                 }
                 with reader.tap:
                     if is_sharded(trainer) or _learns_prompts(model):
-                        # Through the wrapper, which gathers parameters; with no label at all the LM head scores nothing.
+                        # Through the wrapper, which gathers parameters; without a label the LM head scores nothing.
                         labels = torch.full_like(inputs["input_ids"], -100)
                         trainer.model(**inputs, labels=labels, fused_lm_head=True)
                     else:
@@ -202,11 +203,12 @@ class FeatureReader:
 
 
 def completion_mask(batch: dict[str, Any]) -> Tensor:
-    """Return (B, C): the tokens that the model wrote and that count (not padding, not tools, not masked truncations)."""
+    """Return (B, C): the tokens that the model wrote and that count (no padding, no tools, no masked truncations)."""
     mask: Tensor = batch["completion_mask"]
     return mask * batch["tool_mask"] if "tool_mask" in batch else mask
 
 
 def _learns_prompts(model: torch.nn.Module) -> bool:
     """Whether PEFT puts learned tokens in front, so that only its wrapper makes the whole input."""
-    return is_peft(model) and any(config.is_prompt_learning for config in model.peft_config.values())  # type: ignore[operator,union-attr]
+    configs: Any = getattr(model, "peft_config", {}) if is_peft(model) else {}
+    return any(config.is_prompt_learning for config in configs.values())

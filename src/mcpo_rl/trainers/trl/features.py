@@ -30,14 +30,14 @@ def find_backbone(model: nn.Module) -> nn.Module:
     backbone: nn.Module | None = getattr(causal_lm, "base_model", None)
     if backbone is None or backbone is causal_lm:
         raise ModelError(
-            f"{type(causal_lm).__name__} has no backbone below its LM head, so its hidden states cannot be read. Use a causal "
-            "language model of transformers, or contrastive_coef=0."
+            f"{type(causal_lm).__name__} has no backbone below its LM head, so its hidden states cannot be read. Use a "
+            "causal language model of transformers, or contrastive_coef=0."
         )
     return backbone
 
 
 def is_peft(model: nn.Module) -> bool:
-    """Whether `model` is one of PEFT's wrappers. (accelerate's own test reads package metadata: milliseconds per call.)"""
+    """Whether `model` is one of PEFT's wrappers (accelerate's test reads package metadata: milliseconds a call)."""
     return hasattr(model, "get_base_model") and hasattr(model, "peft_config")
 
 
@@ -56,8 +56,8 @@ def find_feature_module(model: nn.Module, layer: int) -> nn.Module:
     layers = next((child for child in lists if len(child) == depth), None)
     if layers is None:
         raise ModelError(
-            f"The decoder layers of {type(backbone).__name__} cannot be found, so feature_layer={layer} cannot be read. "
-            "Use feature_layer=-1."
+            f"The decoder layers of {type(backbone).__name__} cannot be found, so feature_layer={layer} cannot be "
+            "read. Use feature_layer=-1."
         )
     if layer >= len(layers):
         raise ConfigError(
@@ -144,16 +144,18 @@ class PooledPass:
         rows = sum(len(chunk) for chunk in self._chunks)
         if rows != len(self._mask):
             raise RuntimeError(
-                f"Hidden states of {rows} rollouts were read where {len(self._mask)} were expected: the model's forward pass no "
-                "longer goes through the module that the features are read from. This version of TRL, transformers or PEFT "
-                "calls the model in another way; contrastive_coef=0 trains without the contrastive term."
+                f"Hidden states of {rows} rollouts were read where {len(self._mask)} were expected: the model's "
+                "forward pass no longer goes through the module that the features are read from. This version of TRL, "
+                "transformers or PEFT calls the model in another way; contrastive_coef=0 trains without the "
+                "contrastive term."
             )
         return torch.cat(self._chunks)
 
 
 def pool_completion(hidden: Tensor, completion_mask: Tensor, pooling: str) -> Tensor:
     """Pool the last C of T positions: `hidden` (B, T, d), `completion_mask` (B, C) -> h (B, d), differentiable."""
-    return pool_hidden_states(hidden[:, -completion_mask.shape[1] :], completion_mask, pooling)  # type: ignore[arg-type]
+    completion = hidden[:, -completion_mask.shape[1] :]
+    return pool_hidden_states(completion, completion_mask, pooling)  # type: ignore[arg-type]  # checked in MCPOConfig
 
 
 @contextmanager
@@ -169,6 +171,6 @@ def inference(model: nn.Module) -> Iterator[None]:
 
 
 def chunks_by_length(lengths: Sequence[int], size: int) -> list[list[int]]:
-    """Split rows into chunks of `size`, rows of similar completion length together, so that little padding is computed."""
+    """Split rows into chunks of `size`, rows of similar length together, so that little padding is computed."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     return [order[start : start + size] for start in range(0, len(order), size)]

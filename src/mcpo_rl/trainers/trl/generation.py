@@ -1,8 +1,8 @@
 """Features out of the decoding steps themselves: the pool phase without a forward pass of its own.
 
 While `generate` decodes, each step feeds one token and the backbone yields its hidden state. Their running sum over a
-completion is all that mean pooling needs. The state of a completion's last token is missing where decoding ended with it:
-one more step on the cache that is still there computes it.
+completion is all that mean pooling needs. The state of a completion's last token is missing where decoding ended with
+it: one more step on the cache that is still there computes it.
 
 Axes: B rollouts of this rank, S decoding steps, d model width.
 """
@@ -61,7 +61,7 @@ class GenerationTap:
         self._stack.close()
 
     def features(self, completion_ids: list[list[int]]) -> Tensor:
-        """Return h (B, d) of the completions that the decoding ended in. Call it inside the `with` block, after `generate`.
+        """Return h (B, d) of the completions that the decoding ended in; called in the `with` block, after `generate`.
 
         Raises:
             GenerationMismatch: the tokens fed are not these completions, or the last step cannot be completed.

@@ -108,8 +108,8 @@ class PoolPhase:
         step = self.objective.step(pool)
         if self._accelerator.num_processes > 1 and self.objective.steps % DRIFT_CHECK_EVERY == 0:
             self.realign()
-        # An optimizer step sees pools_per_step pools (or a part of one), each scaled by 1 / pools_per_step in the policy phase;
-        # squared norms add up over the rollouts of the step, so the norm over them has this factor.
+        # An optimizer step sees pools_per_step pools (or a part of one), each scaled by 1 / pools_per_step in the
+        # policy phase; squared norms add up over the rollouts of the step, so the norm over them has this factor.
         pools_per_step = self._args.gradient_accumulation_steps / self._args.steps_per_generation
         norm = step.feature_grads.norm().item() / pools_per_step**0.5
         weight = self.strength.weight(norm, global_step)

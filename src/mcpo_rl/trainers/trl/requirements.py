@@ -42,9 +42,9 @@ def check_chat_template(dataset: Any, processing_class: Any, model_name: str) ->
     conversational = isinstance((row or {}).get("prompt"), list)
     if conversational and not getattr(processing_class, "chat_template", None):
         raise ModelError(
-            f"The tokenizer of {model_name} has no chat template, but the prompts are chat messages. Use an instruction-tuned "
-            "model, set `tokenizer.chat_template` (or `chat_template_path` of the tokenizer's own files), or give prompts as "
-            "plain text."
+            f"The tokenizer of {model_name} has no chat template, but the prompts are chat messages. Use an "
+            "instruction-tuned model, set `tokenizer.chat_template` (or `chat_template_path` of the tokenizer's own "
+            "files), or give prompts as plain text."
         )
 
 
@@ -57,20 +57,20 @@ def check_trainer(trainer: Any) -> None:
     args: MCPOConfig = trainer.args
     if trainer._is_vlm:
         raise ConfigError(
-            "The contrastive term is not made for vision-language models yet: image tokens in the completion would be pooled. "
-            "Use a text model, or contrastive_coef=0."
+            "The contrastive term is not made for vision-language models yet: image tokens in the completion would be "
+            "pooled. Use a text model, or contrastive_coef=0."
         )
     backend = trainer.accelerator.distributed_type
     if backend not in WORKING_BACKENDS or trainer.get_tp_size() > 1:
         what = f"The {backend.value} engine" if backend not in WORKING_BACKENDS else "Tensor parallelism"
         raise ConfigError(
-            f"{what} cannot be combined with the contrastive term: it needs whole rollouts on each rank and gradients averaged "
-            "over ranks. Use DDP, FSDP or DeepSpeed ZeRO, or contrastive_coef=0."
+            f"{what} cannot be combined with the contrastive term: it needs whole rollouts on each rank and gradients "
+            "averaged over ranks. Use DDP, FSDP or DeepSpeed ZeRO, or contrastive_coef=0."
         )
     if trainer.is_deepspeed_enabled and trainer.accelerator.mixed_precision == "fp16":
         raise ConfigError(
-            "fp16 under DeepSpeed cannot be combined with the contrastive term: DeepSpeed hides its loss scale, so the policy's "
-            "gradient cannot be measured. Use bf16=True, or contrastive_coef=0."
+            "fp16 under DeepSpeed cannot be combined with the contrastive term: DeepSpeed hides its loss scale, so the "
+            "policy's gradient cannot be measured. Use bf16=True, or contrastive_coef=0."
         )
     if args.feature_source == "generation" and (problem := no_generation_tap(trainer)):
         raise ConfigError(f"feature_source='generation' cannot work here: {problem}. Use feature_source='auto'.")

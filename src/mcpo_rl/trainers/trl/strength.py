@@ -1,4 +1,4 @@
-"""How strongly the contrastive term pulls: its weight, and the measurement of both gradients that relative strength needs.
+"""How strongly the contrastive term pulls: its weight, and the measurement of both gradients on h that it rests on.
 
 Axes: B rows of a micro-batch, T tokens of prompt and completion, C of the completion, d features, N pool.
 """
@@ -23,8 +23,8 @@ class Strength:
 
         w = warm-up x ratio x running mean of ||G_policy|| / ||G_contrastive at weight 1||
 
-    where both norms are Frobenius norms of the gradients on the pooled hidden states of the rollouts of one optimizer step.
-    Before the first measurement (the first step of a run) w is 0. Norms of 0 (all advantages equal) and
+    where both norms are Frobenius norms of the gradients on the pooled hidden states of the rollouts of one optimizer
+    step. Before the first measurement (the first step of a run) w is 0. Norms of 0 (all advantages equal) and
     non-finite ones are left out of the mean.
 
     Args:
@@ -52,7 +52,7 @@ class Strength:
             self._observations += 1
 
     def weight(self, contrastive_norm: float, step: int) -> float:
-        """Return w for the optimizer step after `step` done ones, where the gradient at weight 1 has `contrastive_norm`."""
+        """Return w after `step` optimizer steps, where the contrastive gradient at weight 1 has `contrastive_norm`."""
         warmup = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps > 0 else 1.0
         if self.coef is not None:
             return warmup * self.coef

@@ -2,11 +2,13 @@
 
 A training step goes through TRL's own code. What is added:
 
-- after the rollouts were scored: the pool phase (`pool_phase.py`), which leaves one weighted gradient per rollout in the batch;
+- after the rollouts were scored: the pool phase (`pool_phase.py`), which leaves one weighted gradient per rollout in
+  the batch;
 - in each micro-batch: <h_i, g_i> on top of TRL's loss, so that the parameters' gradient is that of L_policy + w * L;
 - per-domain metrics, checkpoints that are whole or absent and resume exactly, and rollouts for observers.
 
-Axes: B rollouts of this rank, T tokens of prompt and completion, C tokens of the completion, d features, N rollouts of all ranks.
+Axes: B rollouts of this rank, T tokens of prompt and completion, C tokens of the completion, d features, N rollouts of
+all ranks.
 """
 
 from __future__ import annotations
@@ -44,14 +46,14 @@ from mcpo_rl.trainers.trl.strength import GradientMeter
 class MCPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL publishes no types
     """Train a policy on prompts of several domains with GRPO and the contrastive term (MCPO).
 
-    Takes `trl.GRPOTrainer`'s arguments, with an `MCPOConfig` as `args` and a data set that names each prompt's domain in the
-    column `args.domain_column`. All of TRL's options work as they do there; the few that cannot be combined with the
-    contrastive term are refused here with the reason. With `contrastive_coef=0` it is TRL's trainer bit for bit, plus the
-    metrics per domain.
+    Takes `trl.GRPOTrainer`'s arguments, with an `MCPOConfig` as `args` and a data set that names each prompt's domain
+    in the column `args.domain_column`. All of TRL's options work as they do there; the few that cannot be combined with
+    the contrastive term are refused here with the reason. With `contrastive_coef=0` it is TRL's trainer bit for bit,
+    plus the metrics per domain.
 
-    Where one generation batch feeds several optimizer steps (`steps_per_generation` above `gradient_accumulation_steps`, or
-    `num_iterations` above 1), the gradients from the pool phase are exact at the first of them and grow stale after it, as
-    the rollouts do.
+    Where one generation batch feeds several optimizer steps (`steps_per_generation` above
+    `gradient_accumulation_steps`, or `num_iterations` above 1), the gradients from the pool phase are exact at the
+    first of them and grow stale after it, as the rollouts do.
 
     Args:
         model: as for `GRPOTrainer`.
@@ -131,7 +133,7 @@ class MCPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL publishes no types
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         epochs_trained, steps_trained = super()._init_training_state(*args, **kwargs)
-        # TRL's sampler draws one permutation per epoch from its own generator: pass over those of the epochs that are done.
+        # TRL's sampler draws a permutation per epoch from its own generator: pass over those of the epochs done.
         generator = getattr(self._train_sampler, "generator", None)
         for _ in range(epochs_trained if generator is not None else 0):
             torch.randperm(self._train_sampler.num_samples, generator=generator)
@@ -151,17 +153,14 @@ class MCPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL publishes no types
         self._log_domains(mode)
         outcome = self._run_pool_phase(batch, observe)
         if outcome is not None:
-            # TRL shuffles and splits them along with the rest of the batch; the loss has no rows and is handed on as it is.
+            # TRL shuffles and splits them along with the batch; the loss has no rows and is handed on as it is.
             batch["contrastive_grads"] = outcome.gradients
             batch["contrastive_loss"] = outcome.weighted_loss
         return batch
 
     def _run_pool_phase(self, batch: dict[str, Any], observe: bool) -> PoolOutcome | None:
         assert self._scored is not None  # super() has scored the batch
-        if self._pool_phase is None:
-            features = self._features.forward(batch)
-        else:
-            features = self._features.features(batch)
+        features = self._features.features(batch) if self._pool_phase else self._features.forward(batch)
         present = completion_mask(batch).any(dim=1)
         outcome = None
         if self._pool_phase is not None:
@@ -272,7 +271,7 @@ class MCPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL publishes no types
             hidden_states.append(hidden)
             view = hidden.view_as(hidden)
             if view.requires_grad:
-                view.register_hook(measure)
+                view.register_hook(measure)  # type: ignore[no-untyped-call]
             return view
 
         module = find_feature_module(self.accelerator.unwrap_model(model), self.args.feature_layer)
@@ -280,9 +279,10 @@ class MCPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL publishes no types
             loss: Tensor = super()._compute_loss(model, inputs)
         if len(hidden_states) != 1 or not hidden_states[0].requires_grad:
             raise RuntimeError(
-                f"The training forward pass went through the backbone {len(hidden_states)} times (once was expected, with a "
-                "gradient), so the contrastive gradient cannot reach the policy. This version of TRL, transformers or PEFT calls "
-                "the model in another way; contrastive_coef=0 trains without the contrastive term."
+                f"The training forward pass went through the backbone {len(hidden_states)} times (once was expected, "
+                "with a gradient), so the contrastive gradient cannot reach the policy. This version of TRL, "
+                "transformers or PEFT calls the model in another way; contrastive_coef=0 trains without the "
+                "contrastive term."
             )
         return loss + self._contrastive_part(hidden_states[0], mask, gradients, inputs["contrastive_loss"])
 
@@ -296,7 +296,7 @@ class MCPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL publishes no types
             weighted_loss: w * L.
         """
         accumulation = self.current_gradient_accumulation_steps
-        # The pool's rollouts come over steps_per_generation micro-batches; an optimizer step sees `accumulation` of them.
+        # The pool's rollouts come in steps_per_generation micro-batches; an optimizer step sees `accumulation` of them.
         share = self.args.steps_per_generation / accumulation
         features = pool_completion(hidden, mask.to(hidden.device), self.args.feature_pooling)
         gradients = gradients.to(features.device, features.dtype)
@@ -304,7 +304,8 @@ class MCPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL publishes no types
         # Every engine averages gradients over the ranks; each rollout is on one of them.
         inner_product = (features * gradients).sum() * (share * self.accelerator.num_processes)
         value = weighted_loss.to(features.device, features.dtype) / accumulation
-        return inner_product - inner_product.detach() + value
+        part: Tensor = inner_product - inner_product.detach() + value
+        return part
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Run TRL's training step; at the end of an optimizer step, read the gradient norms that it measured."""
@@ -325,7 +326,7 @@ class MCPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL publishes no types
 
     def _at_generation_boundary(self) -> bool:
         """Whether the next micro-step draws new rollouts: a checkpoint there loses none."""
-        return self._step % self._micro_steps_per_batch == 0
+        return bool(self._step % self._micro_steps_per_batch == 0)
 
     def _set_up_callbacks(self) -> None:
         callbacks = self.callback_handler.callbacks
@@ -388,8 +389,8 @@ class MCPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL publishes no types
         state = read_state(checkpoint, self.accelerator.device)["contrastive"]
         if state is None:
             raise CheckpointError(
-                f"{checkpoint} was written with contrastive_coef=0: it has no contrastive head to continue with. Resume with "
-                "contrastive_coef=0, or start a new run with the checkpoint as the model."
+                f"{checkpoint} was written with contrastive_coef=0: it has no contrastive head to continue with. "
+                "Resume with contrastive_coef=0, or start a new run with the checkpoint as the model."
             )
         try:
             self._pool_phase.load_state_dict(state)
