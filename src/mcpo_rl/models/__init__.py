@@ -30,7 +30,7 @@ __all__ = ["BUILTIN", "TINY", "load_model_and_tokenizer", "load_tokenizer", "res
 
 
 def resolve_model(name: str) -> str:
-    """Return what `from_pretrained` takes for a model name: hub ids and paths as they are, a directory for builtin names.
+    """Return what `from_pretrained` takes for a model name: hub ids and paths as they are, a directory for builtins.
 
     Args:
         name: A hub id, a directory, or `builtin:NAME`.
