@@ -1,7 +1,7 @@
 """Reinforcement learning of reasoning models over several domains at once (MCPO).
 
-`from mcpo_rl import MCPOConfig, MCPOTrainer` gives TRL's `GRPOConfig` and `GRPOTrainer`, extended. Both are loaded on first
-use: importing the package itself, like `mcpo-rl --help`, imports neither torch nor an engine.
+`from mcpo_rl import MCPOConfig, MCPOTrainer` gives TRL's `GRPOConfig` and `GRPOTrainer`, extended. Both are loaded on
+first use: importing the package itself, like `mcpo-rl --help`, imports neither torch nor an engine.
 """
 
 from __future__ import annotations

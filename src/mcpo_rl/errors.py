@@ -1,8 +1,8 @@
 """The one family of errors: every mistake that a user can make has a class here.
 
-Each class also inherits the standard error that it stands for, so that code which knows nothing of this library still catches it.
-A message says what was wrong, where, and what to do. The command prints the message alone and exits with 2; anything that is
-not a `MCPOError` is a bug and keeps its traceback.
+Each class also inherits the standard error that it stands for, so that code which knows nothing of this library still
+catches it. A message says what was wrong, where, and what to do. The command prints the message alone and exits with 2;
+anything that is not a `MCPOError` is a bug and keeps its traceback.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ class Message(TypedDict):
 class Problem:
     """One problem: what is put to the model and what its verifier needs.
 
-    On disk a problem is one row with these names as columns; `reference` travels as JSON text there, since its type differs
-    between the domains.
+    On disk a problem is one row with these names as columns; `reference` travels as JSON text there, since its type
+    differs between the domains.
     """
 
     domain: str

@@ -6,11 +6,11 @@ from itertools import islice
 from random import Random
 
 import pytest
-from mcpo_rl.rewards import verify_batch
 
 from mcpo_rl.data.procedural import FAMILIES, LEVELS, Strategy, draw_instances, generate, split_of
 from mcpo_rl.domains import DOMAINS
 from mcpo_rl.errors import ProblemError
+from mcpo_rl.rewards import verify_batch
 from mcpo_rl.types import Status
 
 PER_FAMILY = 12
