@@ -127,12 +127,15 @@ def _table(output: Path, results: dict[str, Any]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     verdict = (
-        f"MCPO {'gained' if difference.macro.value > 0 else 'lost'} against GRPO beyond the sampling of the problems"
+        f"In this pair of runs MCPO is {'above' if difference.macro.value > 0 else 'below'} GRPO by more than the "
+        "sampling of the problems explains"
         if difference.macro.clear
         else "No clear difference between MCPO and GRPO: the interval of the mean includes 0"
     )
-    problems = first.micro.problems
-    note = f"{verdict}. 95% intervals over {problems} held-out problems; one training seed: its scatter is not in them."
+    note = (
+        f"{verdict}. The 95% intervals are over {first.micro.problems} held-out problems; how much the result changes "
+        "with the training seed is not in them (try --seed)."
+    )
     return "\n".join(["", *lines, "", note])
 
 
