@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from mcpo_rl.errors import RunError
@@ -203,12 +204,20 @@ def _peak_in_a_process(setting: Setting, method: str) -> float:
 
 
 def _print_own_peak(method: str, setting: Setting) -> None:
-    import resource
-
     with _trainer(setting, method) as trainer:
         trainer.train()
+    print(_own_peak_mib())
+
+
+def _own_peak_mib() -> float:
+    import resource
+
+    status = Path("/proc/self/status")
+    if status.exists():  # on Linux getrusage may still hold the peak of the process that started this one
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(peak / (2**20 if sys.platform == "darwin" else 2**10))  # bytes on macOS, KiB elsewhere
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB elsewhere
 
 
 if __name__ == "__main__":

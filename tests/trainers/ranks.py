@@ -1,0 +1,81 @@
+"""Run by test_ranks.py on each rank: trains on fixed rollouts and leaves parameters and log with rank 0."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mcpo_rl.trainers.trl import MCPOConfig, MCPOTrainer
+
+from .conftest import history, make_dataset, make_model, make_tokenizer, parameters_of, parity_reward
+
+KEYS = ("loss", "grad_norm", "domain/math/accuracy", "contrastive/loss", "contrastive/weight", "contrastive/grad_norm")
+
+
+def fixed_rollouts(prompts: list[Any], trainer: Any) -> dict[str, Any]:
+    """The same completions for a prompt wherever it is rolled out; uneven lengths."""
+    tokenizer, seen = make_tokenizer(), {}
+    prompt_ids, completion_ids = [], []
+    for prompt in prompts:
+        text = prompt[0]["content"]
+        seen[text] = seen.get(text, -1) + 1
+        generator = torch.Generator().manual_seed(sum(map(ord, text)) * 10 + seen[text])
+        length = int(torch.randint(2, 9, (), generator=generator))
+        prompt_ids.append(tokenizer(text)["input_ids"])
+        completion_ids.append(torch.randint(3, 26, (length,), generator=generator).tolist())
+    return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": None}
+
+
+def make(directory: Path, **options: Any) -> MCPOTrainer:
+    rollout = options.pop("rollout_func", None)
+    settings: dict[str, Any] = {
+        "output_dir": str(directory / "out"),
+        "num_generations": 4,
+        "max_completion_length": 8,
+        "optim": "sgd",
+        "learning_rate": 0.05,
+        "max_steps": 3,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": [],
+        "bf16": False,
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "gradient_checkpointing": False,
+        "contrastive_warmup_steps": 2,
+    }
+    model = make_model(torch.float64)
+    args = MCPOConfig(**{**settings, **options})
+    return MCPOTrainer(
+        model, parity_reward, args, make_dataset(), processing_class=make_tokenizer(), rollout_func=rollout
+    )
+
+
+def main(directory: Path, ranks: int) -> None:
+    trainer = make(
+        directory,
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=4 // ranks,
+        rollout_func=fixed_rollouts,
+    )
+    assert trainer.accelerator.num_processes == ranks
+    trainer.train()
+    found = {"parameters": parameters_of(trainer), "log": {key: history(trainer, key) for key in KEYS}}
+    phase = trainer._pool_phase
+    found["drifted"] = [phase.realign()]
+    if trainer.accelerator.process_index == 1:
+        phase.objective.head.inner.weight.data.add_(0.1)
+    found["drifted"] += [phase.realign(), phase.realign()]
+    sampled = make(directory, per_device_train_batch_size=8, gradient_accumulation_steps=1, feature_source="generation")
+    sampled.train()
+    found["source"] = sampled.feature_source_in_use
+    found["sampled_drifted"] = sampled._pool_phase.realign()
+    if trainer.accelerator.is_main_process:
+        torch.save(found, directory / f"ranks-{ranks}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
