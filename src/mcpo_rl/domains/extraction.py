@@ -14,6 +14,7 @@ from dataclasses import dataclass
 _ANSWER_OPEN, _ANSWER_CLOSE = "<answer>", "</answer>"
 _HASHES = re.compile(r"^[ \t]*####[ \t]+(\S.*)$", re.MULTILINE)
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _PHRASE = re.compile(
     r"\b(?:final\s+answer|answer|solution|result)\b[*_]*\s*(?:is\s*:?|[:=])[*_]*[ \t]*\n?[ \t]*(\S.*)", re.IGNORECASE
 )
@@ -50,6 +51,8 @@ def explicit_answer(text: str) -> str | None:
     for earlier in reversed(found[:-1]):
         if earlier.start >= last.start:
             continue  # a form inside the last one
+        if len(answer) > MAX_ANSWER:
+            break
         joint = _JOINT.fullmatch(text[earlier.end : last.start])
         if joint is None:
             break
@@ -127,24 +130,22 @@ def _tagged(text: str) -> list[_Found]:
 
 
 def _boxed(text: str) -> list[_Found]:
-    found = []
-    end_of_last = 0
-    for match in _BOXED.finditer(text):
-        if match.start() < end_of_last:
-            continue  # a box in a box: the outer one is the answer
-        depth = 1
-        place = match.end()
-        while place < len(text) and depth:
-            character = text[place]
-            if character == "\\":
-                place += 1
-            elif character in "{}":
-                depth += 1 if character == "{" else -1
-            place += 1
-        if depth == 0:
-            found.append(_Found(match.start(), place, text[match.end() : place - 1]))
-            end_of_last = place
-    return found
+    """Return the boxes whose braces close, without those inside another one. One pass: a text may open thousands."""
+    closed = []
+    opened: list[re.Match[str]] = []
+    for token in _BRACES.finditer(text):
+        if token[0] == "}":
+            if opened:
+                opening = opened.pop()
+                if len(opening[0]) > 1:
+                    closed.append(_Found(opening.start(), token.end(), text[opening.end() : token.start()]))
+        elif token[0][-1] == "{" and token[0] != "\\{":
+            opened.append(token)
+    outer: list[_Found] = []
+    for box in sorted(closed, key=lambda box: box.start):
+        if not outer or box.start >= outer[-1].end:
+            outer.append(box)
+    return outer
 
 
 def _after_hashes(text: str) -> list[_Found]:

@@ -81,7 +81,7 @@ class MathDomain:
         if result is Comparison.BAD_GOLD:
             return failed(answer, f"the reference {gold!r:.80} cannot be used: {detail}")
         if result is Comparison.TOO_HARD:
-            return incorrect(answer, f"evaluating it {result.value} ({detail})")
+            return incorrect(answer, f"evaluating it {result.value}: {detail}")
         return incorrect(answer, f"not {gold}")
 
 

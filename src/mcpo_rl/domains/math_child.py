@@ -15,7 +15,7 @@ from typing import Any
 
 
 def main(limit_s: int, memory_bytes: int) -> None:
-    """Answer until stdin ends. The alarm ends a process whose host has died during a hard case."""
+    """Answer until stdin ends. More than `limit_s` seconds of CPU time for one line end the process (SIGPROF)."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
@@ -26,14 +26,12 @@ def main(limit_s: int, memory_bytes: int) -> None:
     _compare(_parse("x^2+2x+1"), _parse("(x+1)^2"))  # loads what is loaded on first use
 
     def reply(line: str) -> None:
-        signal.alarm(limit_s + 5)
         replies.write(line + "\n")
         replies.flush()
 
     reply("ready")
-    signal.alarm(0)
     for line in sys.stdin:
-        signal.alarm(limit_s + 5)
+        signal.setitimer(signal.ITIMER_PROF, limit_s)
         request = json.loads(line)
         try:
             gold = _parse(request["gold"])
@@ -48,7 +46,7 @@ def main(limit_s: int, memory_bytes: int) -> None:
                 reply("memory")
             except Exception as error:
                 reply(f"incorrect {type(error).__name__}")
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _parse(text: str) -> list[Any]:

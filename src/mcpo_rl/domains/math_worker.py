@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,10 +24,13 @@ from pathlib import Path
 from mcpo_rl.errors import SandboxError
 
 LIMIT_S = 5
-"""Seconds for one comparison, wall-clock."""
+"""Seconds of CPU time for one comparison: waiting for a busy processor is not the answer's fault."""
+_WALL_S = 60.0
+"""Seconds of waiting after which the machine is too busy to verify anything."""
 MEMORY_BYTES = 2 << 30
 """Address space of one process (Linux only)."""
 _START_S = 120.0
+_OUT_OF_MEMORY = "out of memory"
 _CHECKS_PER_PROCESS = 2000
 """Then a fresh one: the caches of computer algebra only grow."""
 
@@ -36,7 +40,7 @@ class Comparison(StrEnum):
 
     CORRECT = "correct"
     INCORRECT = "incorrect"
-    TOO_HARD = "exceeded the limit of time or memory"
+    TOO_HARD = "takes too much time or memory"
     BAD_GOLD = "the reference cannot be parsed"
 
 
@@ -45,11 +49,13 @@ class MathWorkers:
 
     Args:
         size: Processes at one time.
+        limit_s: Whole seconds of CPU time for one comparison.
         python: The interpreter; None: the one that runs this library.
     """
 
-    def __init__(self, size: int = 2, python: str | None = None) -> None:
+    def __init__(self, size: int = 2, limit_s: int = LIMIT_S, python: str | None = None) -> None:
         self._size = size
+        self._limit_s = limit_s
         self._python = python
         self._reset()
         os.register_at_fork(after_in_child=self._reset)
@@ -68,35 +74,40 @@ class MathWorkers:
         """Compare two expressions (LaTeX or plain text) and return what came of it, with a word on why.
 
         Raises:
-            SandboxError: The process cannot be started.
+            SandboxError: The process cannot be started, or does not get the processor.
         """
         with self._slots:
-            worker = self._idle.pop() if self._idle else _Worker(self._python or sys.executable)
-            while True:
-                fresh = worker.checks == 0
+            try:
+                worker = self._idle.pop()
+            except IndexError:
+                worker = self._new_worker()
+            fresh = worker.checks == 0
+            result, detail = worker.compare(gold, answer)
+            if detail == _OUT_OF_MEMORY and not fresh:
+                # Earlier answers may have left it little memory, or something else killed it: try one without a past.
+                worker.end()
+                worker = self._new_worker()
                 result, detail = worker.compare(gold, answer)
-                if result is Comparison.TOO_HARD:
-                    worker.end()
-                    if detail == "memory" and not fresh:
-                        # What earlier answers left behind may have taken the memory: this one gets a process to itself.
-                        worker = _Worker(self._python or sys.executable)
-                        continue
-                elif worker.checks >= _CHECKS_PER_PROCESS:
-                    worker.end()
-                else:
-                    self._idle.append(worker)
-                return result, detail
+            if detail == _OUT_OF_MEMORY or not worker.alive or worker.checks >= _CHECKS_PER_PROCESS:
+                worker.end()
+            else:
+                self._idle.append(worker)
+            return result, detail
+
+    def _new_worker(self) -> _Worker:
+        return _Worker(self._python or sys.executable, self._limit_s)
 
 
 class _Worker:
-    def __init__(self, python: str) -> None:
+    def __init__(self, python: str, limit_s: int) -> None:
         self.checks = 0
+        self._limit_s = limit_s
         self._buffer = b""
         script = Path(__file__).with_name("math_child.py")
         with tempfile.TemporaryFile() as log:
             try:
                 self._process = subprocess.Popen(
-                    [python, "-P", str(script), str(LIMIT_S), str(MEMORY_BYTES)],
+                    [python, "-P", str(script), str(limit_s), str(MEMORY_BYTES)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
@@ -113,21 +124,31 @@ class _Worker:
 
     def compare(self, gold: str, answer: str) -> tuple[Comparison, str]:
         self.checks += 1
-        deadline = time.monotonic() + LIMIT_S
+        deadline = time.monotonic() + _WALL_S
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps({"gold": gold, "answer": answer}).encode() + b"\n")
         gold_reply = self._line(deadline)
         if gold_reply is None:
-            self.end()
-            return Comparison.BAD_GOLD, "parsing it exceeds the limit of time or memory"
+            return Comparison.BAD_GOLD, self._exceeded()
         if gold_reply != "gold":
             return Comparison.BAD_GOLD, gold_reply.partition(" ")[2]
         reply = self._line(deadline)
         if reply is None or reply == "memory":
-            return Comparison.TOO_HARD, "memory" if reply or self._process.poll() is not None else f"{LIMIT_S} s"
+            return Comparison.TOO_HARD, _OUT_OF_MEMORY if reply else self._exceeded()
         word, _, detail = reply.partition(" ")
         return Comparison(word), detail
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def _exceeded(self) -> str:
+        """Return which limit ended the process; end it where none did."""
+        if self._process.poll() is None:
+            self.end()
+            raise SandboxError(f"the math verifier got too little of the processor: no verdict in {_WALL_S:g} s")
+        return f"over {self._limit_s} s" if self._process.returncode == -signal.SIGPROF else _OUT_OF_MEMORY
 
     def _line(self, deadline: float) -> str | None:
         """Return the next line, or None when the deadline passes or the process ends first."""
