@@ -16,7 +16,8 @@ ECHO = {"tests": [{"type": "stdio", "stdin": "2 3\n", "stdout": "5\n"}]}
 BOTH = {"tests": [*ADD["tests"], *ECHO["tests"]]}  # type: ignore[misc]
 HUMANEVAL = {
     "test_code": (
-        "METADATA = {}\ndef check(candidate):\n    assert candidate(2, 3) == 5\n    assert candidate([1], [2]) == [1, 2]"
+        "METADATA = {}\n"
+        "def check(candidate):\n    assert candidate(2, 3) == 5\n    assert candidate([1], [2]) == [1, 2]"
     ),
     "entry_point": "add",
 }
@@ -59,7 +60,7 @@ CHEATS = {
     "exit at import": "import sys\nsys.exit(0)",
     "hard exit": "import os\ndef add(a, b): os._exit(0)",
     "print the reply": 'print(\'{"value":5}\')\nprint("5")\ndef add(a, b): return None',
-    "json patched": "import json\njson.loads = lambda *a: {'value': 5}\njson.dumps = lambda *a: '5'\ndef add(a, b): return 0",
+    "json patched": "import json\njson.loads = json.dumps = lambda *a: {'value': 5}\ndef add(a, b): return 0",
     "builtins patched": (
         "import builtins\nbuiltins.AssertionError = KeyboardInterrupt\nbuiltins.isinstance = lambda *a: True\n"
         "def add(a, b): return 0"

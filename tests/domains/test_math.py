@@ -115,10 +115,11 @@ def test_hostile_answers_are_wrong_and_the_next_one_is_judged() -> None:
         assert status(f"<answer>{hostile}</answer>", "12") == "incorrect"
 
 
-def test_a_hostile_reference_is_an_error() -> None:
-    assert WORKERS.compare("9^{9^{9^9}}-1", "\\sqrt{5}")[0] in (Comparison.BAD_GOLD, Comparison.TOO_HARD)
-    verdict = MATH.verify("\\boxed{\\sqrt{5}}", "\\frac{")
-    assert verdict.status in (Status.ERROR, Status.INCORRECT)
+def test_a_reference_that_cannot_be_parsed_is_an_error() -> None:
+    for reference in ("\\frac{", "}", "\\text{}"):
+        verdict = MATH.verify("\\boxed{\\sqrt{5}}", reference)
+        assert (verdict.status, verdict.reward) == (Status.ERROR, None), reference
+        assert "cannot be used" in verdict.detail
 
 
 def test_a_worker_that_is_killed_is_replaced() -> None:

@@ -72,6 +72,9 @@ class MathDomain:
         refusal = _refusal(answer)
         if refusal:
             return incorrect(answer, refusal)
+        unusable = _refusal(gold)
+        if unusable:
+            return failed(answer, f"the reference {gold!r:.80} cannot be used: {unusable}")
         try:
             result, detail = self._workers.compare(_for_math_verify(gold), _for_math_verify(answer))
         except SandboxError as error:
