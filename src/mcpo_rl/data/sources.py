@@ -204,7 +204,7 @@ def _problems(rows: Iterable[tuple[str, Row]], entry: Mapping[str, Any], *, sour
             raise ProblemError(
                 f"{source}: `columns` maps `{key}`; it can map {', '.join(ALIASES)}.{nearest(key, ALIASES)}"
             )
-    problems = []
+    problems: list[Problem] = []
     for where, row in rows:
         place = f"{source}, {where}"
         domain = entry.get("domain") or _cell(row, "domain", columns, place)
