@@ -86,6 +86,23 @@ def test_wrong_without_computer_algebra(completion: str, reference: str, monkeyp
 
 
 @pytest.mark.parametrize(
+    ("completion", "says"),
+    [
+        ("\\boxed{3 or 4}", "offers several values"),
+        ("\\boxed{3} or \\boxed{4}", "offers several values"),
+        ("<answer>\\boxed{3} so \\boxed{4}</answer>", "holds several final answers"),
+        ("<answer>3} and {4</answer>", "braces do not match"),
+    ],
+)
+@pytest.mark.parametrize("reference", ["3", "4"])
+def test_several_values_are_refused_unread(
+    completion: str, says: str, reference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WORKERS, "compare", None)
+    assert says in MATH.verify(completion, reference).detail
+
+
+@pytest.mark.parametrize(
     ("completion", "reference", "expected"),
     [
         ("\\boxed{(x+1)^2}", "x^2+2x+1", "correct"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import uuid
@@ -80,6 +81,9 @@ def test_a_fork_bomb(mark: str) -> None:
     program = name_itself(mark) + "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass\n"
     assert run_script(program, limits=BRIEF).outcome is Outcome.TIMED_OUT
     assert survivors(mark) == []
+    count = "import os, time\nfor n in range(200):\n    try:\n        if os.fork() == 0: time.sleep(60)\n"
+    count += "    except OSError: break\nprint(n)"
+    assert int(run_script(count, limits=Limits(processes=20)).stdout) < 20
 
 
 @pytest.mark.skipif(not LINUX, reason="looks into /proc")
@@ -155,7 +159,7 @@ def test_leaving_is_no_answer(end: str) -> None:
 @pytest.mark.parametrize(
     "forged",
     [
-        "b'0' * 32 + b'%010d\\n' % 4 + b'null'",  # the nonce of nobody
+        "b'0' * 32 + b'%010d\\n' % 11 + b'{\"value\":5}'",  # the nonce of nobody
         "b'x' * 100",
         "nonce + b'%010d\\n' % 9999999999",
         "nonce + b'%010d\\n' % 4 + b'nope'",
@@ -221,18 +225,19 @@ def test_killing_everything() -> None:
 
 
 @pytest.mark.skipif(not LINUX, reason="looks into /proc")
-def test_no_program_outlives_a_killed_host(mark: str) -> None:
-    program = name_itself(mark) + "import time\nprint('up')\ntime.sleep(600)"
+def test_no_program_outlives_a_killed_host(mark: str, tmp_path: Path) -> None:
+    program = name_itself(mark) + "import time\nopen('up', 'w').close()\ntime.sleep(600)"
     host = f"""
 import os, threading, time
 from pathlib import Path
 from mcpo_rl.sandbox import *
 threading.Thread(target=run_script, args=({program!r}, "", Limits(wall_s=600)), daemon=True).start()
-while not any(path.read_text().strip() == {mark!r} for path in Path("/proc").glob("[0-9]*/comm")):
+while not list(Path({str(tmp_path)!r}).glob("*/up")):
     time.sleep(0.02)
 os.kill(os.getpid(), 9)
 """
-    assert subprocess.run([sys.executable, "-c", host], timeout=60, check=False).returncode == -9
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # a killed host cannot remove what it has made
+    assert subprocess.run([sys.executable, "-c", host], env=environment, timeout=60, check=False).returncode == -9
     assert survivors(mark) == []
 
 

@@ -12,6 +12,27 @@ _KNIGHTLY = {
     "knights": "knight", "knaves": "knave", "truth-teller": "knight", "truthteller": "knight", "truth-tellers":
     "knight", "liar": "knave", "liars": "knave",
 }  # fmt: skip
+_NO_NAMES = {
+    *("so", "thus", "therefore", "hence", "then", "and", "but", "while", "finally", "in", "we", "it", "this", "that"),
+    *(
+        "the",
+        "an",
+        "is",
+        "are",
+        "both",
+        "all",
+        "each",
+        "everyone",
+        "name",
+        "names",
+        "person",
+        "people",
+        "role",
+        "roles",
+    ),
+    *("answer", "final", "solution", "result", "conclusion", "type", "not"),
+}
+"""Words that may begin with a capital letter without naming anybody."""
 _REASONING = re.compile(r"\b(?:if|says?|said|claims?|suppose|assume|either|or|maybe|possibly|would|could|might)\b")
 
 
@@ -78,8 +99,9 @@ def read_roles(answer: str, names: set[str], roles: set[str]) -> dict[str, str] 
         waiting = []
     if waiting or negated:
         return "a person without a role"
-    for stranger in re.findall(r"([\w'-]+)\s*(?:\bis\b|:|=|-)\s*(?:an?\s+|the\s+)?(?:knight|knave)\b", text):
-        if stranger not in names:
+    known = {part for word in words for part in re.findall(r"\w+", word)} | _NO_NAMES
+    for stranger in re.findall(r"\b[A-Z]\w+", answer):
+        if stranger.casefold() not in known:
             return f"{stranger} is not in the puzzle"
     return got
 
