@@ -64,6 +64,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("<answer>knight, knave</answer>", KK),
     ("Knights: Ava, Cat\nKnaves: Ben", KK),
     ("<answer>If Ava is a knight, Ben is a knave</answer>", KK),
+    ("<answer>Ava is a knight or Ben is a knave</answer>", KK),
     ("<answer>Maybe Ava is a knight, Ben is a knave</answer>", KK),
     ("<answer>Ava, Ben</answer>", KK),
     ('<answer>{"Ava": "knight", "Ava": "knave", "Ben": "knave"}</answer>', KK),
