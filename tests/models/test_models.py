@@ -35,7 +35,7 @@ def test_the_bundled_tokenizer_encodes_any_text_and_keeps_digits_apart():
 
 def test_names_that_lead_nowhere_are_said(tmp_path):
     with pytest.raises(ModelError, match="Did you mean `tiny`"):
-        resolve_model("builtin:tyni")
+        resolve_model("builtin:tinny")
     with pytest.raises(ModelError, match="no model directory"):
         resolve_model("./not/here")
     with pytest.raises(ModelError, match=r"without `config.json`"):
