@@ -40,6 +40,8 @@ def training_config(recipe: Recipe, output_dir: Path) -> MCPOConfig:
     if "bf16" not in values and "fp16" not in values and not _has_bf16():
         # TRL's default is bf16, which it refuses on a machine without such a GPU.
         values["bf16"] = False
+    if not torch.accelerator.is_available():
+        values.setdefault("dataloader_pin_memory", False)  # there is no device to pin it for; torch would warn each run
     if values.get("use_vllm") and importlib.util.find_spec("vllm") is None:
         raise MissingDependencyError(
             "`use_vllm: true` needs vLLM: pip install 'mcpo-rl[vllm]', or set `--use_vllm false`."
