@@ -54,8 +54,8 @@ def test_all_run_without_a_name(command: Callable[..., Any], monkeypatch: pytest
     for name in bench.MEASURES:
         monkeypatch.setitem(bench.MEASURES, name, fake(name))
     assert command("bench", "--output", tmp_path / "b.json").status == 0
-    assert done == ["overhead", "pool", "exactness", "sandbox"]
-    assert json.loads((tmp_path / "b.json").read_text())["sandbox"] == {"order": 4}
+    assert done == ["overhead", "overhead-smollm2", "pool", "exactness", "sandbox"]
+    assert json.loads((tmp_path / "b.json").read_text())["sandbox"] == {"order": 5}
 
 
 def test_unknown_benchmark(command: Callable[..., Any]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mcpo_rl.errors import ConfigError, nearest
+from mcpo_rl.errors import ConfigError, MissingDependencyError, nearest
 
 
 def add_parser(subparsers: Any) -> None:
@@ -17,15 +17,16 @@ def add_parser(subparsers: Any) -> None:
         "bench",
         help="measure overhead, exactness, scaling with the pool, and the sandbox",
         description="Measure, print a table, and with --output write JSON. Without a name: all of\n"
-        "  overhead   one optimizer step against TRL's GRPO on the same rollouts: ratios of time and peak memory\n"
-        "  pool       the loss and its gradients by pool size, against the matrix products alone\n"
-        "  exactness  micro-batched against one backward pass, streamed against dense: largest relative difference\n"
-        "  sandbox    programs per second",
+        "  overhead           one optimizer step against TRL's GRPO, same rollouts: ratios of time and peak memory\n"
+        "  overhead-smollm2   the same with SmolLM2-135M, some minutes on a CPU\n"
+        "  pool               the loss and its gradients by pool size, against the matrix products alone\n"
+        "  exactness          micro-batched against one backward pass, streamed against dense: largest difference\n"
+        "  sandbox            programs per second",
         epilog="example:\n  mcpo-rl bench overhead pool --output bench.json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="overhead, pool, exactness, sandbox (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(MEASURES)} (default: all)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the measurements as JSON")
 
 
@@ -54,6 +55,15 @@ def _overhead() -> dict[str, Any]:
     return measure_overhead()
 
 
+def _overhead_smollm2() -> dict[str, Any]:
+    from mcpo_rl.cli.bench_overhead import measure_overhead
+
+    try:
+        return measure_overhead("builtin:smollm2-135m", 3, prompts=3, generations=4, micro_batch=4)
+    except MissingDependencyError as missing:
+        return {"not measured": str(missing)}
+
+
 def _pool() -> dict[str, Any]:
     from mcpo_rl.cli.bench_pool import measure_pool
 
@@ -74,6 +84,7 @@ def _sandbox() -> dict[str, Any]:
 
 MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
     "overhead": _overhead,
+    "overhead-smollm2": _overhead_smollm2,
     "pool": _pool,
     "exactness": _exactness,
     "sandbox": _sandbox,
