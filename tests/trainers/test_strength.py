@@ -85,4 +85,5 @@ def test_the_policy_norm_is_that_of_the_policy_alone(make_trainer):
         trainer.train()
         norms.append(history(trainer, "contrastive/policy_grad_norm")[0])
         assert history(trainer, "contrastive/grad_norm")[0] > 0
+    assert norms[0] > 0
     assert norms[0] == pytest.approx(norms[1], rel=1e-6)
