@@ -87,6 +87,7 @@ def _parity_reward(completion_ids: list[list[int]], **kwargs: Any) -> list[float
 
 @contextmanager
 def _trainer(setting: Setting, method: str) -> Iterator[Any]:
+    from transformers import PrinterCallback
     from trl import GRPOConfig, GRPOTrainer
 
     from mcpo_rl.data import to_dataset
@@ -104,7 +105,7 @@ def _trainer(setting: Setting, method: str) -> Iterator[Any]:
     own: dict[str, Any] = {"contrastive_warmup_steps": 0} if method == "mcpo" else {}
     trainer_class, config = (MCPOTrainer, MCPOConfig) if method == "mcpo" else (GRPOTrainer, GRPOConfig)
     with tempfile.TemporaryDirectory() as directory:
-        yield trainer_class(
+        trainer = trainer_class(
             model,
             _parity_reward,
             config(
@@ -127,6 +128,8 @@ def _trainer(setting: Setting, method: str) -> Iterator[Any]:
             to_dataset(problems),
             processing_class=tokenizer,
         )
+        trainer.remove_callback(PrinterCallback)  # what is printed here is the measurement
+        yield trainer
 
 
 def _in_turns(trainers: list[Any]) -> list[list[float]]:

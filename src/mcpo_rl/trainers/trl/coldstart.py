@@ -183,6 +183,7 @@ def cold_start(
     import tempfile
 
     from datasets import Dataset
+    from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     tokenizer = build_tokenizer(config)
@@ -216,6 +217,8 @@ def cold_start(
         trainer = SFTTrainer(
             model=model, args=arguments, train_dataset=dataset, processing_class=tokenizer, callbacks=callbacks
         )
+        if callbacks:
+            trainer.remove_callback(PrinterCallback)  # the callbacks show the progress
         trainer.train()
     model.save_pretrained(output_dir)
     tokenizer.save_pretrained(output_dir)
