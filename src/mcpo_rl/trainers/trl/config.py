@@ -111,6 +111,12 @@ class MCPOConfig(GRPOConfig):  # type: ignore[misc]  # TRL publishes no types
         metadata={"help": "Anchors that the contrastive losses handle at once. None: all. The result is the same."},
     )
     """Anchors handled at once in the losses (memory grows with it); None takes all at once, with the same result."""
+    refresh_contrastive_grads: bool = field(
+        default=False,
+        metadata={"help": "Where a generation batch feeds several optimizer steps: a pool phase before each of them."},
+    )
+    """Where one generation batch feeds several optimizer steps, the gradients of the pool phase grow stale after the
+    first. True runs the pool phase anew before each of them, with a forward pass at the weights of that moment."""
     correct_threshold: float = field(
         default=1.0, metadata={"help": "A rollout is correct if its (weighted, summed) reward is at least this."}
     )

@@ -53,7 +53,8 @@ class MCPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL publishes no types
 
     Where one generation batch feeds several optimizer steps (`steps_per_generation` above
     `gradient_accumulation_steps`, or `num_iterations` above 1), the gradients from the pool phase are exact at the
-    first of them and grow stale after it, as the rollouts do.
+    first of them and grow stale after it, as the rollouts do; `refresh_contrastive_grads=True` computes them anew
+    before each.
 
     Args:
         model: as for `GRPOTrainer`.
@@ -99,6 +100,7 @@ class MCPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL publishes no types
         self.rollout_observers: list[Callable[[RolloutBatch], None]] = []
         """Called on the main process with the rollouts of a step, every `log_rollouts_steps` steps."""
         self._scored: ScoredRollouts | None = None
+        self._pool_scored: ScoredRollouts | None = None
         self._pool_phase: PoolPhase | None = None
         self._train_sampler: Any = None
         self._last_observed_step = -1
@@ -156,7 +158,36 @@ class MCPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL publishes no types
             # TRL shuffles and splits them along with the batch; the loss has no rows and is handed on as it is.
             batch["contrastive_grads"] = outcome.gradients
             batch["contrastive_loss"] = outcome.weighted_loss
+            if self.args.refresh_contrastive_grads:
+                batch["contrastive_rows"] = torch.arange(len(outcome.gradients), device=outcome.gradients.device)
+                self._pool_scored = self._scored
         return batch
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        inputs = super()._prepare_inputs(generation_batch)
+        if self.model.training and self.args.refresh_contrastive_grads and self._contrastive_grads_are_stale():
+            self._refresh_contrastive_grads(self._buffered_inputs)
+            inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
+        return inputs
+
+    def _contrastive_grads_are_stale(self) -> bool:
+        """Whether an optimizer step begins that is not the first one on these rollouts."""
+        begins = self._step % self.args.gradient_accumulation_steps == 0
+        return self._pool_phase is not None and begins and not self._at_generation_boundary()
+
+    def _refresh_contrastive_grads(self, micro_batches: list[dict[str, Any]]) -> None:
+        """Run the pool phase on the same rollouts at the weights of now; give each micro-batch its new gradients."""
+        assert self._pool_phase is not None and self._pool_scored is not None
+        names = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "tool_mask", "contrastive_rows")
+        batch = {name: torch.cat([b[name] for b in micro_batches]) for name in names if name in micro_batches[0]}
+        # TRL has shuffled the rollouts; the scores are in the order of before.
+        order = batch["contrastive_rows"].argsort()
+        features, present = self._features.forward(batch)[order], completion_mask(batch).any(dim=1)[order]
+        outcome = self._pool_phase.run(features, present, self._pool_scored, self.domains.names, self.state.global_step)
+        self._log_metrics("train", outcome.metrics)
+        for micro_batch in micro_batches:
+            micro_batch["contrastive_grads"] = outcome.gradients[micro_batch["contrastive_rows"]]
+            micro_batch["contrastive_loss"] = outcome.weighted_loss
 
     def _run_pool_phase(self, batch: dict[str, Any], observe: bool) -> PoolOutcome | None:
         assert self._scored is not None  # super() has scored the batch
