@@ -8,8 +8,8 @@ from datasets import Dataset
 
 from mcpo_rl.errors import ConfigError
 from mcpo_rl.rewards import make_verifier_reward
+from mcpo_rl.trainers.trl import MCPOTrainer
 from mcpo_rl.trainers.trl.mixing import check_resampling
-from mcpo_rl.trainers.trl.resampling import GENERATED
 
 from .conftest import history, make_dataset, make_model, parameters_of, parity_reward
 from .mixture_ranks import picky_reward
@@ -199,7 +199,7 @@ def test_a_trl_that_keeps_lists_of_its_own_is_loud(make_trainer):
     trainer._generate = lambda prompts: original(list(prompts))
     with pytest.raises(RuntimeError, match="TRL goes on with the prompts of before"):
         trainer.train()
-    assert len(GENERATED) == 8
+    assert len(MCPOTrainer.generated_names) == 8
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from trl import GRPOConfig, GRPOTrainer
 
 from mcpo_rl.trainers.trl import MCPOConfig, MCPOTrainer
-from mcpo_rl.trainers.trl import trainer as trainer_module
+from mcpo_rl.trainers.trl import base as trainer_module
 
 from .conftest import history, parameters_of
 

@@ -2,13 +2,15 @@
 
 from mcpo_rl.trainers.trl.callbacks import InterruptCallback, RunMetricsCallback
 from mcpo_rl.trainers.trl.checkpoint import find_last_complete_checkpoint
-from mcpo_rl.trainers.trl.config import MCPOConfig
+from mcpo_rl.trainers.trl.config import MCPOConfig, MCPORLOOConfig
 from mcpo_rl.trainers.trl.progress import ProgressCallback
-from mcpo_rl.trainers.trl.trainer import MCPOTrainer
+from mcpo_rl.trainers.trl.trainer import MCPORLOOTrainer, MCPOTrainer
 
 __all__ = [
     "InterruptCallback",
     "MCPOConfig",
+    "MCPORLOOConfig",
+    "MCPORLOOTrainer",
     "MCPOTrainer",
     "ProgressCallback",
     "RunMetricsCallback",

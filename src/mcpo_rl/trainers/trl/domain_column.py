@@ -9,7 +9,7 @@ from typing import Any
 from datasets import Dataset, IterableDataset
 
 from mcpo_rl.errors import ProblemError, UnknownDomainError, nearest
-from mcpo_rl.trainers.trl.config import MCPOConfig
+from mcpo_rl.trainers.trl.config import RolloutConfig
 
 
 class DomainIndex:
@@ -27,7 +27,7 @@ class DomainIndex:
         return [self.names.index(name) for name in names]
 
 
-def check_dataset(dataset: Any, args: MCPOConfig, *, prompt_needed: bool) -> DomainIndex:
+def check_dataset(dataset: Any, args: RolloutConfig, *, prompt_needed: bool) -> DomainIndex:
     """Check the training data and return its domains (for a streaming data set: none yet).
 
     Raises:
@@ -56,7 +56,7 @@ def check_dataset(dataset: Any, args: MCPOConfig, *, prompt_needed: bool) -> Dom
     return DomainIndex(names)
 
 
-def check_names(names: Iterable[Any], args: MCPOConfig, where: Any) -> None:
+def check_names(names: Iterable[Any], args: RolloutConfig, where: Any) -> None:
     """Refuse names that are no names or not known; `where` turns a name into the place where it was found."""
     for name in names:
         if not isinstance(name, str) or not name.strip():
@@ -71,7 +71,7 @@ def check_names(names: Iterable[Any], args: MCPOConfig, where: Any) -> None:
             )
 
 
-def domains_of(rows: Sequence[dict[str, Any]], args: MCPOConfig) -> list[str]:
+def domains_of(rows: Sequence[dict[str, Any]], args: RolloutConfig) -> list[str]:
     """Return the domain of each row of a batch, checked (a streaming data set could not be checked before)."""
     for row in rows:
         if args.domain_column not in row:
@@ -81,7 +81,7 @@ def domains_of(rows: Sequence[dict[str, Any]], args: MCPOConfig) -> list[str]:
     return names
 
 
-def _check_size(dataset: Dataset, args: MCPOConfig) -> None:
+def _check_size(dataset: Dataset, args: RolloutConfig) -> None:
     if len(dataset) == 0:
         raise ProblemError(
             "The training data is empty: there is not a single prompt. Check its source and its filters."
@@ -96,7 +96,7 @@ def _check_size(dataset: Dataset, args: MCPOConfig) -> None:
         )
 
 
-def _missing_column(column: str, columns: Sequence[str], args: MCPOConfig) -> ProblemError:
+def _missing_column(column: str, columns: Sequence[str], args: RolloutConfig) -> ProblemError:
     hint = nearest(column, columns)
     what = (
         "It names each prompt's domain ('math', 'code', ...); add it, or set `domain_column` to the column that does."

@@ -129,7 +129,7 @@ class FeatureReader:
     def _read(self, batch: dict[str, Any]) -> tuple[Tensor, str]:
         # Without old log-probabilities in the batch, the pass that was tapped was another one (PEFT's reference pass).
         # With tools the mask of that pass also counts what the tools wrote.
-        if self._log_probs_pass is not None and "old_per_token_logps" in batch and "tool_mask" not in batch:
+        if self._log_probs_pass is not None and self._trainer.old_log_probs_name in batch and "tool_mask" not in batch:
             return self._log_probs_pass.features(), "old_logps"
         if self.generated is not None and self._agrees(self.generated, batch):
             return self.generated, "generation"

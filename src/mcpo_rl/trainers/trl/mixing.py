@@ -13,7 +13,7 @@ from datasets import Dataset, IterableDataset
 
 from mcpo_rl.data.mixture import BatchOutcome, DomainMixture, DomainOutcome
 from mcpo_rl.errors import CheckpointError, ConfigError, ProblemError, RunError, nearest
-from mcpo_rl.trainers.trl.config import MCPOConfig
+from mcpo_rl.trainers.trl.config import RolloutConfig
 from mcpo_rl.trainers.trl.mixture_sampler import MixtureSampler, batches_drawn_ahead
 from mcpo_rl.trainers.trl.resampling import Resampled
 from mcpo_rl.trainers.trl.scoring import ScoredRollouts
@@ -33,7 +33,7 @@ class Mixing:
         ConfigError: options that do not fit the data, such as weights for domains that it does not have.
     """
 
-    def __init__(self, args: MCPOConfig, dataset: Dataset, loaded: Dataset | None = None) -> None:
+    def __init__(self, args: RolloutConfig, dataset: Dataset, loaded: Dataset | None = None) -> None:
         self._args, self._dataset = args, dataset
         self._loaded = dataset if loaded is None else loaded
         self._lag = 1 + ahead_of(args)
@@ -174,7 +174,7 @@ class Mixing:
         self.sampler.resume(self._batch, passed_over=items_passed_over)
 
 
-def check_mixture(args: MCPOConfig, dataset: Any) -> None:
+def check_mixture(args: RolloutConfig, dataset: Any) -> None:
     """Refuse data that cannot be mixed, before a model is loaded.
 
     Raises:
@@ -218,7 +218,7 @@ def _has_difficulty(dataset: Dataset) -> bool:
     return bool(known)
 
 
-def check_same_order(state: dict[str, Any], args: MCPOConfig, where: str) -> None:
+def check_same_order(state: dict[str, Any], args: RolloutConfig, where: str) -> None:
     """Refuse to go on with `mixture` from a checkpoint that was written without it, and the other way round.
 
     Args:
@@ -246,15 +246,15 @@ def check_resampling(trainer: Any) -> None:
         ConfigError: tools, environments or images.
     """
     for name, present in (
-        ("tools", bool(trainer.tools)),
-        ("environments", trainer.environment_factories is not None),
+        ("tools", bool(getattr(trainer, "tools", None))),
+        ("environments", getattr(trainer, "environment_factories", None) is not None),
         ("vision-language models", trainer._is_vlm),
     ):
         if present:
             raise ConfigError(f"`mixture: {{resample: ...}}` cannot be combined with {name} yet. Leave `resample` out.")
 
 
-def ahead_of(args: MCPOConfig) -> int:
+def ahead_of(args: RolloutConfig) -> int:
     """Return how many generation batches the data loader may have drawn when one has been scored."""
     return batches_drawn_ahead(
         repeats=args.num_iterations * args.steps_per_generation,

@@ -15,7 +15,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from mcpo_rl.objective import ContrastiveObjective, ContrastiveStep, RolloutPool
-from mcpo_rl.trainers.trl.config import MCPOConfig
+from mcpo_rl.trainers.trl.arguments import ContrastiveArguments
 from mcpo_rl.trainers.trl.scoring import ScoredRollouts
 from mcpo_rl.trainers.trl.strength import Strength
 
@@ -79,10 +79,22 @@ class PoolPhase:
         accelerator: of the trainer.
         feature_dim: d.
         dtype: float32, or float64 where the policy is float64.
+        correct_threshold: a rollout is correct from this reward on.
+        pools_per_step: how many pools, or which part of one, the rollouts of an optimizer step are.
     """
 
-    def __init__(self, args: MCPOConfig, accelerator: Accelerator, feature_dim: int, dtype: torch.dtype) -> None:
-        self._args, self._accelerator = args, accelerator
+    def __init__(
+        self,
+        args: ContrastiveArguments,
+        accelerator: Accelerator,
+        feature_dim: int,
+        dtype: torch.dtype,
+        *,
+        correct_threshold: float,
+        pools_per_step: float,
+    ) -> None:
+        self._accelerator = accelerator
+        self._correct_threshold, self._pools_per_step = correct_threshold, pools_per_step
         self.objective = ContrastiveObjective(
             feature_dim,
             args.contrastive_config(),
@@ -104,14 +116,13 @@ class PoolPhase:
 
         Every rank computes the same numbers from the same pool; see `gather_pool` for the arguments.
         """
-        pool, nonfinite = gather_pool(self._accelerator, features, present, rollouts, self._args.correct_threshold)
+        pool, nonfinite = gather_pool(self._accelerator, features, present, rollouts, self._correct_threshold)
         step = self.objective.step(pool)
         if self._accelerator.num_processes > 1 and self.objective.steps % DRIFT_CHECK_EVERY == 0:
             self.realign()
         # An optimizer step sees pools_per_step pools (or a part of one), each scaled by 1 / pools_per_step in the
         # policy phase; squared norms add up over the rollouts of the step, so the norm over them has this factor.
-        pools_per_step = self._args.gradient_accumulation_steps / self._args.steps_per_generation
-        norm = step.feature_grads.norm().item() / pools_per_step**0.5
+        norm = step.feature_grads.norm().item() / self._pools_per_step**0.5
         weight = self.strength.weight(norm, global_step)
         count = len(features)
         first = self._accelerator.process_index * count

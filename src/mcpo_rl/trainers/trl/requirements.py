@@ -8,7 +8,7 @@ from accelerate.utils import DistributedType
 from torch import nn
 
 from mcpo_rl.errors import ConfigError, ModelError
-from mcpo_rl.trainers.trl.config import MCPOConfig
+from mcpo_rl.trainers.trl.arguments import ContrastiveArguments, RolloutArguments
 from mcpo_rl.trainers.trl.features import find_feature_module
 
 WORKING_BACKENDS = (
@@ -23,12 +23,13 @@ WORKING_BACKENDS = (
 """Engines that average gradients over ranks and call the model as a module: what the two phases rest on."""
 
 
-def check_arguments(args: Any) -> None:
+def check_arguments(args: Any, configuration: type) -> None:
     """Refuse a configuration of another class."""
-    if not isinstance(args, MCPOConfig):
+    if not isinstance(args, configuration):
+        name = configuration.__name__
         raise ConfigError(
-            f"args is a {type(args).__name__}; expected an MCPOConfig, which takes the same fields: "
-            "MCPOConfig(**the same arguments). With contrastive_coef=0 it trains plain GRPO."
+            f"args is a {type(args).__name__}; expected an {name}, which takes the same fields: "
+            f"{name}(**the same arguments). With contrastive_coef=0 it trains as TRL does."
         )
 
 
@@ -54,7 +55,7 @@ def check_trainer(trainer: Any) -> None:
     Raises:
         ConfigError: a model or an engine that was not made for it, with what to do.
     """
-    args: MCPOConfig = trainer.args
+    args: ContrastiveArguments = trainer.args
     if trainer._is_vlm:
         raise ConfigError(
             "The contrastive term is not made for vision-language models yet: image tokens in the completion would be "
@@ -72,10 +73,15 @@ def check_trainer(trainer: Any) -> None:
             "fp16 under DeepSpeed cannot be combined with the contrastive term: DeepSpeed hides its loss scale, so the "
             "policy's gradient cannot be measured. Use bf16=True, or contrastive_coef=0."
         )
-    if args.feature_source == "generation" and (problem := no_generation_tap(trainer)):
-        raise ConfigError(f"feature_source='generation' cannot work here: {problem}. Use feature_source='auto'.")
+    if isinstance(args, RolloutArguments) and args.feature_source == "generation":
+        _check_generation_tap(trainer)
     model: nn.Module = trainer.accelerator.unwrap_model(trainer.model)
     find_feature_module(model, args.feature_layer)
+
+
+def _check_generation_tap(trainer: Any) -> None:
+    if problem := no_generation_tap(trainer):
+        raise ConfigError(f"feature_source='generation' cannot work here: {problem}. Use feature_source='auto'.")
 
 
 def is_sharded(trainer: Any) -> bool:
@@ -85,10 +91,10 @@ def is_sharded(trainer: Any) -> bool:
 
 def no_generation_tap(trainer: Any) -> str:
     """Return why hidden states cannot be read while decoding, or '' where they can."""
-    args: MCPOConfig = trainer.args
+    args = trainer.args
     if args.use_vllm or args.use_transformers_continuous_batching:
         return "vLLM and continuous batching do not run transformers' generate"
-    if trainer.rollout_func is not None or trainer.tools:
+    if getattr(trainer, "rollout_func", None) is not None or getattr(trainer, "tools", None):  # GRPO's alone
         return "the completions do not come from one call of generate"
     if is_sharded(trainer):
         return "the parameters are sharded over ranks"

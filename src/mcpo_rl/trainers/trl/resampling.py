@@ -21,21 +21,10 @@ from torch import Tensor
 
 from mcpo_rl.trainers.trl.scoring import ScoredRollouts
 
-GENERATED = (
-    "prompt_ids",
-    "completion_ids",
-    "tool_mask",
-    "completions",
-    "logprobs",
-    "extra_fields",
-    "images",
-    "tool_images",
-)
-"""What TRL's `_generate` returns, in its order."""
-
 Rollout = dict[Any, Any]
 """Everything there is of one rollout before TRL makes tensors of a batch. Keys: `prompt`, `row`, `feature`, names of
-`GENERATED`, and pairs for what has names of its own: ("log", column) and ("field", name of a rollout function's)."""
+`trainer.generated_names`, and pairs for what has names of its own: ("log", column), ("field", name of a rollout
+function's)."""
 
 
 class Source(Protocol):
@@ -167,10 +156,11 @@ class GroupResampler:
     def _judge(self, prompts: list[Any], rows: list[dict[str, Any]], generated: tuple[Any, ...]) -> Draw:
         """Score rollouts now, through TRL's own code."""
         trainer = self._trainer
-        parts = dict(zip(GENERATED, generated, strict=True))
-        extra = {name: values for name, values in parts["extra_fields"].items() if isinstance(values, list)}
+        parts = dict(zip(trainer.generated_names, generated, strict=True))
+        fields = parts.get("extra_fields", {})
+        extra = {name: values for name, values in fields.items() if isinstance(values, list)}
         seen = [
-            {**row, **parts["extra_fields"], **{name: values[i] for name, values in extra.items() if i < len(values)}}
+            {**row, **fields, **{name: values[i] for name, values in extra.items() if i < len(values)}}
             for i, row in enumerate(rows)
         ]
         trainer._pending_extra_logs.clear()
@@ -237,12 +227,13 @@ class GroupResampler:
             features, device = column("feature"), trainer._features.generated.device
             known = all(feature is not None for feature in features)
             trainer._features.generated = torch.stack([f.to(device) for f in features]) if known else None
-        parts = dict(zip(GENERATED, generated, strict=True))
+        parts = dict(zip(trainer.generated_names, generated, strict=True))
         for name, values in parts.items():
             if isinstance(values, list) and len(values) == len(rollouts):
                 parts[name] = column(name)
-        fields = {name: column((kind, name)) for kind, name in names if kind == "field"}
-        parts["extra_fields"] = {**parts["extra_fields"], **fields}
+        if "extra_fields" in parts:
+            fields = {name: column((kind, name)) for kind, name in names if kind == "field"}
+            parts["extra_fields"] = {**parts["extra_fields"], **fields}
         return tuple(parts.values())
 
 

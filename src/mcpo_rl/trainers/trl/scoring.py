@@ -81,7 +81,7 @@ def score_rollouts(
     weights = trainer.reward_weights.to(rewards.device)
     total = (rewards * weights).nansum(dim=1).masked_fill(torch.isnan(rewards).all(dim=1), math.nan)
     # Normalized one by one, equal sums can still hide unequal rewards.
-    apart = trainer.multi_objective_aggregation == "normalize_then_sum"
+    apart = getattr(trainer, "multi_objective_aggregation", None) == "normalize_then_sum"
     return ScoredRollouts(
         domains=domains,
         prompts=prompt_numbers,

@@ -1,0 +1,312 @@
+"""The mixin for TRL's trainers that roll out (GRPO, RLOO): the contrastive term, by overridden methods and hooks only.
+
+A training step goes through TRL's own code. What is added:
+
+- the order of the problems, where `mixture` asks for one (`mixing.py`), and other problems in the place of those whose
+  rollouts carry no signal (`resampling.py`);
+- while TRL computes log-probabilities: the completions are judged (`mcpo_rl.rewards`);
+- after the rollouts were scored: the pool phase (`pool_phase.py`), which leaves one weighted gradient per rollout in
+  the batch;
+- in each micro-batch: <h_i, g_i> on top of TRL's loss, so that the parameters' gradient is that of L_policy + w * L;
+- per-domain metrics, checkpoints that are whole or absent and resume exactly, and rollouts for observers.
+
+Axes: B rollouts of this rank, T tokens of prompt and completion, C tokens of the completion, d features, N rollouts of
+all ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from mcpo_rl.rewards import VerifierReward
+from mcpo_rl.runs import RolloutBatch
+from mcpo_rl.trainers.trl import requirements
+from mcpo_rl.trainers.trl.base import ContrastiveTrainer
+from mcpo_rl.trainers.trl.checkpoint import read_state
+from mcpo_rl.trainers.trl.domain_column import DomainIndex, check_dataset
+from mcpo_rl.trainers.trl.domain_metrics import domain_metrics
+from mcpo_rl.trainers.trl.feature_source import FeatureReader, completion_mask
+from mcpo_rl.trainers.trl.mixing import Mixing, check_mixture, check_resampling, check_same_order
+from mcpo_rl.trainers.trl.pool_phase import PoolOutcome, gather_pool
+from mcpo_rl.trainers.trl.resampling import GroupResampler, Resampled
+from mcpo_rl.trainers.trl.rollout_log import is_due, rollout_batch
+from mcpo_rl.trainers.trl.scoring import ScoredRollouts, score_rollouts
+
+
+class OnlineContrastive(ContrastiveTrainer):
+    """MCPO for a trainer of TRL's that generates, scores and trains on rollouts; stands in front of it.
+
+    Where one generation batch feeds several optimizer steps (`steps_per_generation` above
+    `gradient_accumulation_steps`, or `num_iterations` above 1), the gradients from the pool phase are exact at the
+    first of them and grow stale after it, as the rollouts do; `refresh_contrastive_grads=True` computes them anew
+    before each.
+
+    What differs between TRL's trainers is said by the class attributes.
+    """
+
+    configuration: ClassVar[type]
+    """The class of `args`."""
+    generated_names: ClassVar[tuple[str, ...]]
+    """What TRL's `_generate` returns, in its order."""
+    old_log_probs_name: ClassVar[str]
+    """The key of the old log-probabilities in the batch that `_generate_and_score_completions` returns."""
+
+    # Of TRL's trainers.
+    train_dataset: Any
+    processing_class: Any
+    reward_funcs: Any
+    num_iterations: int
+    _signature_columns: Any
+    _buffered_inputs: Any
+    _logs: Any
+    _step: int
+
+    def __init__(
+        self,
+        model: Any,
+        reward_funcs: Any = None,
+        args: Any = None,
+        train_dataset: Any = None,
+        *rest: Any,
+        **options: Any,
+    ) -> None:
+        name = model if isinstance(model, str) else str(getattr(model.config, "_name_or_path", "")) or "model"
+        args = args if args is not None else self.configuration(output_dir=f"{name.split('/')[-1]}-MCPO")
+        requirements.check_arguments(args, self.configuration)
+        self.domains = DomainIndex()
+        if train_dataset is not None and hasattr(train_dataset, "column_names"):
+            environment = options.get("environment_factory") is not None
+            self.domains = check_dataset(train_dataset, args, prompt_needed=not environment)
+        check_mixture(args, train_dataset)
+        self.rollout_observers: list[Callable[[RolloutBatch], None]] = []
+        """Called on the main process with the rollouts of a step, every `log_rollouts_steps` steps."""
+        self._rows: list[dict[str, Any]] = []
+        self._scored: ScoredRollouts | None = None
+        self._pool_scored: ScoredRollouts | None = None
+        self._train_sampler: Any = None
+        self._mixing: Mixing | None = None
+        self._resampler: GroupResampler | None = None
+        self._resampled: Resampled | None = None
+        self._last_observed_step = -1
+        super().__init__(model, reward_funcs, args, train_dataset, *rest, **options)  # type: ignore[call-arg]
+        if args.resample_rounds:
+            check_resampling(self)
+        requirements.check_chat_template(train_dataset, self.processing_class, name)
+        self._set_up_phases(
+            correct_threshold=args.correct_threshold,
+            pools_per_step=args.gradient_accumulation_steps / args.steps_per_generation,
+        )
+        self._features = FeatureReader(self)
+        self._set_up_callbacks()
+
+    @property
+    def feature_source_in_use(self) -> str | None:
+        """Where hidden states are read from (`generation`, `old_logps`, `forward`); None before the first pool."""
+        return self._features.source_in_use
+
+    # -- data ----------------------------------------------------------------------------------------------------------
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()  # type: ignore[misc]
+        # With remove_unused_columns=True, the domain and what verifiers need must still reach us and them.
+        for column in (self.args.domain_column, "reference"):
+            if column not in self._signature_columns:
+                self._signature_columns.append(column)
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        if self.args.mixture is None:
+            self._train_sampler = super()._get_train_sampler(dataset)  # type: ignore[misc]
+            return self._train_sampler
+        self._mixing = mixing = Mixing(self.args, self.train_dataset, loaded=dataset)
+        self._resampler = GroupResampler(self, mixing) if mixing.rounds else None
+        return mixing.sampler
+
+    def _init_training_state(
+        self, max_steps: int, steps_per_epoch: int, epochs: int, checkpoint: str | None, trial: Any
+    ) -> tuple[int, int]:
+        done: tuple[int, int] = super()._init_training_state(max_steps, steps_per_epoch, epochs, checkpoint, trial)  # type: ignore[misc]
+        epochs_trained, steps_trained = done
+        if self._mixing is not None and checkpoint is not None:
+            state = read_state(checkpoint, torch.device("cpu"))["mixture"]
+            self._mixing.resume(state, items_passed_over=steps_trained, where=checkpoint)
+            # TRL counts from 0 again. Counted on, it rolls out where the uninterrupted run would, also from a
+            # checkpoint in the middle of a generation batch.
+            self._step = epochs_trained * self._mixing.items_per_epoch + steps_trained
+            return done
+        # TRL's sampler draws a permutation per epoch from its own generator: pass over those of the epochs done.
+        generator = getattr(self._train_sampler, "generator", None)
+        for _ in range(epochs_trained if generator is not None else 0):
+            torch.randperm(self._train_sampler.num_samples, generator=generator)
+        return done
+
+    # -- verification --------------------------------------------------------------------------------------------------
+
+    def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
+        generated = self.roll_out(prompts, self._rows)
+        if self._resampler is None or not self.model.training:
+            return generated
+        return self._resampler.complete(prompts, self._rows, generated)
+
+    def roll_out(self, prompts: list[Any], rows: list[dict[str, Any]]) -> tuple[Any, ...]:
+        """Generate, and have the completions judged from here on: TRL asks for rewards after the log-probabilities."""
+        ahead = [reward for reward in self.reward_funcs if isinstance(reward, VerifierReward)]
+        for reward in ahead:
+            reward.warm_up()
+        generated: tuple[Any, ...] = super()._generate(prompts)  # type: ignore[misc]
+        columns = {key: [row[key] for row in rows] for key in rows[0]} if ahead else {}
+        for reward in ahead:
+            reward.begin(generated[self.generated_names.index("completions")], **columns)
+        return generated
+
+    # -- pool phase ----------------------------------------------------------------------------------------------------
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        self._rows, self._resampled = inputs, None
+        mode = "train" if self.model.training else "eval"
+        observe = mode == "train" and self._observation_is_due()
+        if mode == "eval" or not (self._pool_phase or observe):
+            batch: dict[str, Any] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+            self._log_domains(mode)
+            return batch
+        with self._features.reading(forward_only=self._pool_phase is None):
+            batch = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        self._log_domains(mode)
+        outcome = self._run_pool_phase(batch, observe)
+        if outcome is not None:
+            # TRL shuffles and splits them along with the batch; the loss has no rows and is handed on as it is.
+            batch["contrastive_grads"] = outcome.gradients
+            batch["contrastive_loss"] = outcome.weighted_loss
+            if self.args.refresh_contrastive_grads:
+                batch["contrastive_rows"] = torch.arange(len(outcome.gradients), device=outcome.gradients.device)
+                self._pool_scored = self._scored
+        return batch
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        inputs = super()._prepare_inputs(generation_batch)  # type: ignore[misc]
+        if self.model.training and self.args.refresh_contrastive_grads and self._contrastive_grads_are_stale():
+            self._refresh_contrastive_grads(self._buffered_inputs)
+            inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
+        return inputs
+
+    def _contrastive_grads_are_stale(self) -> bool:
+        """Whether an optimizer step begins that is not the first one on these rollouts."""
+        begins = self._step % self.args.gradient_accumulation_steps == 0
+        return self._pool_phase is not None and begins and not self._at_generation_boundary()
+
+    def _refresh_contrastive_grads(self, micro_batches: list[dict[str, Any]]) -> None:
+        """Run the pool phase on the same rollouts at the weights of now; give each micro-batch its new gradients."""
+        assert self._pool_phase is not None and self._pool_scored is not None
+        names = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "tool_mask", "contrastive_rows")
+        batch = {name: torch.cat([b[name] for b in micro_batches]) for name in names if name in micro_batches[0]}
+        # TRL has shuffled the rollouts; the scores are in the order of before.
+        order = batch["contrastive_rows"].argsort()
+        features, present = self._features.forward(batch)[order], completion_mask(batch).any(dim=1)[order]
+        outcome = self._pool_phase.run(features, present, self._pool_scored, self.domains.names, self.state.global_step)
+        self._log_metrics("train", outcome.metrics)
+        for micro_batch in micro_batches:
+            micro_batch["contrastive_grads"] = outcome.gradients[micro_batch["contrastive_rows"]]
+            micro_batch["contrastive_loss"] = outcome.weighted_loss
+
+    def _run_pool_phase(self, batch: dict[str, Any], observe: bool) -> PoolOutcome | None:
+        assert self._scored is not None  # super() has scored the batch
+        features = self._features.features(batch) if self._pool_phase else self._features.forward(batch)
+        present = completion_mask(batch).any(dim=1)
+        outcome = None
+        if self._pool_phase is not None:
+            outcome = self._pool_phase.run(features, present, self._scored, self.domains.names, self.state.global_step)
+            self._log_metrics("train", outcome.metrics)
+        if observe:
+            self._notify_observers(features, present, outcome)
+        return outcome
+
+    def _notify_observers(self, features: Tensor, present: Tensor, outcome: PoolOutcome | None) -> None:
+        assert self._scored is not None
+        self._last_observed_step = self.state.global_step
+        if outcome is not None:
+            pool = outcome.pool
+        else:
+            pool, _ = gather_pool(self.accelerator, features, present, self._scored, self.args.correct_threshold)
+        if not self.accelerator.is_main_process:
+            return
+        rollouts = rollout_batch(
+            step=self.state.global_step,
+            logs=self._logs,
+            rollouts=self._scored,
+            domain_names=self.domains.names,
+            pool=pool,
+            contrastive=None if outcome is None else outcome.step,
+        )
+        for observer in self.rollout_observers:
+            observer(rollouts)
+
+    def _observation_is_due(self) -> bool:
+        steps_per_batch = self._micro_steps_per_batch // self.args.gradient_accumulation_steps
+        step = self.state.global_step
+        due = is_due(step, self.args.log_rollouts_steps, max(1, steps_per_batch))
+        return due and step != self._last_observed_step
+
+    def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._features.during_generation() as tap:
+            completion_ids, log_probs = super()._generate_single_turn(prompt_ids, *args, **kwargs)  # type: ignore[misc]
+            if tap is not None:
+                self._features.keep_generated(tap, completion_ids)
+        return completion_ids, log_probs
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
+    ) -> Any:
+        with self._features.during_log_probs(model, attention_mask, logits_to_keep):
+            return super()._get_per_token_logps_and_entropies(  # type: ignore[misc]
+                model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
+            )
+
+    # -- scores --------------------------------------------------------------------------------------------------------
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
+        if self._resampled is not None:
+            self._scored = self._resampled.scored
+            return self._resampled.rewards_of(prompts, inputs)
+        rewards: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)  # type: ignore[misc]
+        self._scored = score_rollouts(self, inputs, prompts, completion_ids_list, rewards)
+        return rewards
+
+    def _log_domains(self, mode: str) -> None:
+        if self._scored is None:
+            return
+        self._log_metrics(mode, domain_metrics(self._scored, self.domains.names, self.args.correct_threshold))
+        if mode == "train" and self._mixing is not None:
+            self._log_metrics(mode, self._mixing.observe(self._scored, self._resampled, self.domains.names))
+
+    # -- policy phase --------------------------------------------------------------------------------------------------
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        if "contrastive_grads" not in inputs:
+            plain: Tensor = super()._compute_loss(model, inputs)  # type: ignore[misc]
+            return plain
+        # The pool's rollouts come in steps_per_generation micro-batches; an optimizer step sees some of them.
+        share = self.args.steps_per_generation / self.current_gradient_accumulation_steps
+        compute: Callable[[Any, dict[str, Any]], Tensor] = super()._compute_loss  # type: ignore[misc]
+        return self._with_contrastive_part(
+            lambda: compute(model, inputs), model, inputs, completion_mask(inputs), share
+        )
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _micro_steps_per_batch(self) -> int:
+        return int(self.args.steps_per_generation * self.num_iterations)
+
+    def _at_generation_boundary(self) -> bool:
+        return bool(self._step % self._micro_steps_per_batch == 0)
+
+    def _own_state(self) -> dict[str, Any]:
+        mixture = None if self._mixing is None else self._mixing.state(self._step)
+        return {**super()._own_state(), "mixture": mixture}
+
+    def _check_own_state(self, state: dict[str, Any], where: str) -> None:
+        super()._check_own_state(state, where)
+        check_same_order(state, self.args, where)
