@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import NoReturn, TextIO
 
 from mcpo_rl import __version__
-from mcpo_rl.cli import bench, coldstart, data, demo, doctor, report, train, verify
+from mcpo_rl.cli import bench, coldstart, data, demo, doctor, ranks, report, train, verify
 from mcpo_rl.cli import eval as evaluate
 from mcpo_rl.errors import MCPOError, nearest
 
@@ -104,10 +104,13 @@ def _run(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> 
         sys.stdout.flush()
         return status
     except MCPOError as error:
+        ranks.tell_launcher(error)
+        ranks.let_rank_0_speak()
         if args.debug or os.environ.get("MCPO_RL_DEBUG", "") not in ("", "0"):
             traceback.print_exc()
-        print(f"mcpo-rl: error: {error}", file=sys.stderr)
-        return 2
+        if not isinstance(error, ranks.SaidByRank0Error):
+            print(f"mcpo-rl: error: {ranks.label()}{error}", file=sys.stderr)
+        return 1 if isinstance(error, ranks.LostRankError) else 2
     except KeyboardInterrupt:
         print("mcpo-rl: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -115,6 +118,9 @@ def _run(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> 
         # The reader (`| head`) went away. Python flushes stdout once more at exit: give it a place to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as error:
+        ranks.tell_launcher(error)
+        raise
 
 
 def _show_warning(

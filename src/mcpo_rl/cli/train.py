@@ -7,6 +7,7 @@ import shlex
 import sys
 from typing import Any
 
+from mcpo_rl.cli.ranks import number_of_ranks
 from mcpo_rl.cli.sandbox_options import as_overrides
 
 SWITCHES = ("--resume", "--quiet", "--debug")
@@ -21,7 +22,8 @@ def add_parser(subparsers: Any) -> None:
         description="Train from a recipe: a YAML file, or the name of one that comes with the package (demo).\n"
         "Any key of the recipe can be set as `--key value`, parts of one with dots.\n"
         "--min-level N and --remote URL are short for --sandbox.min_level and --sandbox.remote (see mcpo-rl doctor).\n"
-        "Ctrl-C writes a checkpoint; --resume goes on from it.",
+        "Ctrl-C writes a checkpoint; --resume goes on from it, also on another number of ranks that take as many\n"
+        "rollouts in all.",
         epilog="examples:\n"
         "  mcpo-rl train recipes/demo.yaml --max_steps 20 --output_dir runs/short\n"
         "  mcpo-rl train demo --method grpo --problems.0.count 200 --output_dir runs/grpo\n"
@@ -59,8 +61,10 @@ def run(args: argparse.Namespace) -> int:
     if not outcome.is_main_process:
         return 130 if outcome.interrupted else 0
     if outcome.interrupted:
-        again = shlex.join(["mcpo-rl", "train", args.recipe, *overrides, "--resume"])
-        print(f"stopped at step {outcome.step}; continue with:\n  {again}", file=sys.stderr)
+        again = shlex.join(["train", args.recipe, *overrides, "--resume"])
+        several = number_of_ranks() > 1
+        how = "the launch line of before, which ends in:\n  -m mcpo_rl" if several else "\n  mcpo-rl"
+        print(f"stopped at step {outcome.step}; continue with{' ' if several else ':'}{how} {again}", file=sys.stderr)
         return 130
     if outcome.evaluation is not None:
         print(evaluation_table(outcome.evaluation))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import typing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import str_to_bool
 
 from mcpo_rl.config import Recipe, check_fields
 from mcpo_rl.errors import ConfigError, MCPOError, MissingDependencyError
@@ -46,12 +50,30 @@ def training_config(recipe: Recipe, output_dir: Path) -> MCPOConfig:
         raise MissingDependencyError(
             "`use_vllm: true` needs vLLM: pip install 'mcpo-rl[vllm]', or set `--use_vllm false`."
         )
+    _join_ranks(values)
     try:
         return MCPOConfig(**values)
     except MCPOError:
         raise
     except (ValueError, TypeError, ImportError) as error:
         raise ConfigError(f"the trainer refuses this configuration: {error}") from error
+
+
+def _join_ranks(values: dict[str, Any]) -> None:
+    """Start the process group with `ddp_timeout` where the ranks are on CPUs.
+
+    transformers passes the time-out on for every device but the CPU, where ranks would wait half an hour for one that
+    hangs, whatever was asked for.
+
+    Raises:
+        ConfigError: a time-out that no rank could meet.
+    """
+    timeout = float(values.get("ddp_timeout", MCPOConfig.ddp_timeout))
+    if timeout <= 0:
+        raise ConfigError(f"ddp_timeout is {timeout:g}; expected seconds > 0 (1800 is usual).")
+    on_cpu = values.get("use_cpu", False) or str_to_bool(os.environ.get("ACCELERATE_USE_CPU", "false"))
+    if on_cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        PartialState(cpu=True, timeout=timedelta(seconds=timeout))
 
 
 def lora_config(arguments: dict[str, Any] | None) -> Any:

@@ -17,8 +17,10 @@ from typing import Any
 import datasets
 import transformers
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 
 from mcpo_rl.cli.progress import evaluation_progress
+from mcpo_rl.cli.ranks import LostRankError, SaidByRank0Error, failing_with_one_cause, label
 from mcpo_rl.cli.sandbox_options import use_recipe_sandbox
 from mcpo_rl.cli.trainer_config import lora_config, training_config
 from mcpo_rl.cli.training_data import training_data
@@ -29,6 +31,7 @@ from mcpo_rl.evaluation import EvaluationResult, evaluate
 from mcpo_rl.models import load_model_and_tokenizer, load_tokenizer, resolve_model
 from mcpo_rl.rewards import verifier_reward
 from mcpo_rl.runs import RolloutBatch, RunDirectory
+from mcpo_rl.runs.failures import forget_failures
 from mcpo_rl.runs.manifest import data_fingerprint
 from mcpo_rl.trainers.trl import (
     InterruptCallback,
@@ -38,7 +41,7 @@ from mcpo_rl.trainers.trl import (
     RunMetricsCallback,
     find_last_complete_checkpoint,
 )
-from mcpo_rl.trainers.trl.checkpoint import whole_or_absent
+from mcpo_rl.trainers.trl.checkpoint import remove_incomplete_checkpoints, whole_or_absent
 from mcpo_rl.trainers.trl.mixing import check_mixture
 from mcpo_rl.types import Problem
 
@@ -91,17 +94,18 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
     fresh = not run.manifest_file.exists()
     if state.is_main_process:
         run = RunDirectory.create(path, recipe.to_mapping(), resume=resume)
-    state.wait_for_everyone()
-    with recorded(run, active=state.is_main_process):
+    with failing_with_one_cause(None, config.ddp_timeout):
+        state.wait_for_everyone()
+    with recorded(run), failing_with_one_cause(path, config.ddp_timeout):
         with removed_if_refused(run, active=state.is_main_process and fresh):
-            checkpoint = find_last_complete_checkpoint(run.checkpoints) if resume else None
+            checkpoint = _last_checkpoint(run) if resume else None
             if state.is_main_process:
                 begin(run, recipe, {"train": data.fingerprint, "heldout": data_fingerprint(heldout)}, checkpoint)
             model, tokenizer = _load(recipe, config)
             if heldout and recipe.evaluation.before and checkpoint is None and state.num_processes == 1:
                 before = _evaluate(model, tokenizer, heldout, recipe, config, label="evaluate before", quiet=quiet)
                 before.save(run.start_eval_file)
-            interrupt = InterruptCallback(notify=_say)
+            interrupt = InterruptCallback(notify=_say if state.is_main_process else None)
             trainer = MCPOTrainer(
                 model=model,
                 reward_funcs=verifier_reward,
@@ -157,16 +161,21 @@ def _train(
 
 
 @contextlib.contextmanager
-def recorded(run: RunDirectory, *, active: bool) -> Iterator[None]:
-    """Write into the manifest how the block ended, if it did not end well."""
+def recorded(run: RunDirectory) -> Iterator[None]:
+    """Write into the manifest how the block ended, if it did not end well.
+
+    On whichever rank that was: the cause may lie with one that writes nothing else. A rank that only lost its
+    connection to that one says so if nobody has said more.
+    """
     try:
         yield
     except BaseException as error:
-        if active and run.manifest_file.exists():
+        if run.manifest_file.exists() and not isinstance(error, SaidByRank0Error):
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             # The disk may be full for the manifest too: the first error is the one to report.
             with contextlib.suppress(RunError):
-                run.write_manifest(status=status, error=f"{type(error).__name__}: {error}")
+                if not isinstance(error, LostRankError) or run.read_manifest().get("status") == "running":
+                    run.write_manifest(status=status, error=f"{label()}{type(error).__name__}: {error}")
         raise
 
 
@@ -184,6 +193,15 @@ def removed_if_refused(run: RunDirectory, *, active: bool) -> Iterator[None]:
                 run.write_manifest(status="failed")  # frees the directory
             shutil.rmtree(run.path, ignore_errors=True)
         raise
+
+
+def _last_checkpoint(run: RunDirectory) -> Path | None:
+    """Return the checkpoint to go on from, as the main process sees it: a shared disk may show others later."""
+    state = PartialState()
+    found = [None if (last := find_last_complete_checkpoint(run.checkpoints)) is None else str(last)]
+    if state.num_processes > 1:
+        broadcast_object_list(found)
+    return Path(found[0]) if found[0] else None
 
 
 def begin(run: RunDirectory, recipe: Recipe, data: dict[str, Any], checkpoint: Path | None) -> None:
@@ -204,6 +222,8 @@ def begin(run: RunDirectory, recipe: Recipe, data: dict[str, Any], checkpoint: P
     run.truncate_metrics(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
     if "data" in facts and facts["data"] != data:
         raise RunError(f"the problems are not those that {run.path} was started with; give another --output_dir.")
+    forget_failures(run.path)
+    remove_incomplete_checkpoints(run.checkpoints)
     run.write_manifest(
         method=recipe.method,
         seed=recipe.seed,

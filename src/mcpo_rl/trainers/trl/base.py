@@ -18,6 +18,7 @@ from mcpo_rl.trainers.trl import requirements
 from mcpo_rl.trainers.trl.callbacks import GenerationAlignment, InterruptCallback
 from mcpo_rl.trainers.trl.checkpoint import find_last_complete_checkpoint, read_state, whole_or_absent, write_state
 from mcpo_rl.trainers.trl.features import find_feature_module
+from mcpo_rl.trainers.trl.launch import check_launch, launch_facts
 from mcpo_rl.trainers.trl.policy_phase import ContrastivePart, PolicyPhase
 from mcpo_rl.trainers.trl.pool_phase import PoolPhase
 from mcpo_rl.trainers.trl.progress import ProgressCallback
@@ -124,10 +125,11 @@ class ContrastiveTrainer:
     def _own_state(self) -> dict[str, Any]:
         """Return what the state file of a checkpoint keeps."""
         contrastive = None if self._pool_phase is None else self._pool_phase.state_dict()
-        return {"step": self.state.global_step, "contrastive": contrastive}
+        return {"step": self.state.global_step, "contrastive": contrastive, "launch": launch_facts(self)}
 
     def _check_own_state(self, state: dict[str, Any], where: str) -> None:
         """Refuse to resume from a state file that does not fit, before anything is loaded."""
+        check_launch(state.get("launch"), self, where)
 
     def _set_up_callbacks(self) -> None:
         callbacks = self.callback_handler.callbacks

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
@@ -12,6 +14,10 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
+
+ECHO_S = 2.0
+"""A launcher (torchrun, accelerate launch) that gets Ctrl-C sends it to its ranks, which the terminal has told already:
+under one, a second signal within so many seconds is the first one's echo."""
 
 
 class GenerationAlignment(TrainerCallback):  # type: ignore[misc]  # transformers' callbacks are untyped
@@ -42,6 +48,8 @@ class GenerationAlignment(TrainerCallback):  # type: ignore[misc]  # transformer
 class InterruptCallback(TrainerCallback):  # type: ignore[misc]
     """Ctrl-C ends training with a checkpoint from which `resume` continues exactly; a second Ctrl-C ends it at once.
 
+    With several ranks, the signal may reach one of them or all: they stop together, at the same step.
+
     Pass it among the trainer's callbacks. After `trainer.train()` returned, `interrupted` says whether it was cut short
     (a command then exits with 130).
 
@@ -52,6 +60,7 @@ class InterruptCallback(TrainerCallback):  # type: ignore[misc]
     def __init__(self, notify: Callable[[str], None] | None = None) -> None:
         self.interrupted = False
         self._asked = False
+        self._asked_at = 0.0
         self._notify = notify
         self._at_boundary: Callable[[], bool] = lambda: True
         self._previous: Handler = None
@@ -94,11 +103,16 @@ class InterruptCallback(TrainerCallback):  # type: ignore[misc]
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._asked:
+            if _under_launcher() and time.monotonic() - self._asked_at < ECHO_S:
+                return
             self.restore()
             raise KeyboardInterrupt
-        self._asked = True
+        self._asked, self._asked_at = True, time.monotonic()
         if self._notify is not None:
-            self._notify("Stopping after this step with a checkpoint (Ctrl-C again stops at once).")
+            self._notify(
+                "Stopping after this step with a checkpoint (Ctrl-C again stops at once)."
+                + (f" The launcher waits 30 s for it; for longer steps: kill -INT {os.getpid()}" * _under_launcher())
+            )
 
     def _anyone_asked(self, device: torch.device) -> bool:
         # The signal reaches the ranks at different times; they have to stop at the same step.
@@ -107,6 +121,10 @@ class InterruptCallback(TrainerCallback):  # type: ignore[misc]
             torch.distributed.all_reduce(asked, op=torch.distributed.ReduceOp.MAX)
             return bool(asked.item())
         return self._asked
+
+
+def _under_launcher() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 class MetricsDirectory(Protocol):

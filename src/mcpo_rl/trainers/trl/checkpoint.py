@@ -35,6 +35,13 @@ def find_last_complete_checkpoint(directory: str | Path) -> Path | None:
     return max(complete)[1] if complete else None
 
 
+def remove_incomplete_checkpoints(directory: str | Path) -> None:
+    """Remove every `checkpoint-N` in `directory` that was not written to its end, as a killed run leaves it."""
+    for path in Path(directory).glob("checkpoint-*"):
+        if _NAME.fullmatch(path.name) and path.is_dir() and not (path / STATE_FILE).is_file():
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def write_state(checkpoint: Path, state: dict[str, Any]) -> None:
     """Write the state file, in one move: it is there in full or not at all."""
     temporary = checkpoint / f".{STATE_FILE}.tmp"

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mcpo_rl.objective import ContrastiveObjective, ContrastiveStep, RolloutPool
 from mcpo_rl.trainers.trl.arguments import ContrastiveArguments
+from mcpo_rl.trainers.trl.nonfinite import NonfiniteWindow, too_many_nonfinite
 from mcpo_rl.trainers.trl.scoring import ScoredRollouts
 from mcpo_rl.trainers.trl.strength import Strength
 
@@ -43,7 +44,7 @@ class PoolOutcome:
 
 def gather_pool(
     accelerator: Accelerator, features: Tensor, present: Tensor, rollouts: ScoredRollouts, correct_threshold: float
-) -> tuple[RolloutPool, int]:
+) -> tuple[RolloutPool, Tensor]:
     """Make the pool of all ranks.
 
     A rollout is usable if it was scored, its completion is not masked away, and its features are finite.
@@ -56,7 +57,7 @@ def gather_pool(
         correct_threshold: on the reward.
 
     Returns:
-        The pool, and the number of rollouts whose features were NaN or infinite.
+        The pool, and (N,) bool: whether a rollout's features were NaN or infinite (they are 0 in the pool).
     """
     features = accelerator.gather(features)
     present = accelerator.gather(present.long()).bool()
@@ -68,11 +69,11 @@ def gather_pool(
         correct=rollouts.rewards >= correct_threshold,  # NaN is not
         usable=present & finite & ~torch.isnan(rollouts.rewards),
     )
-    return pool, int((~finite).sum())
+    return pool, ~finite
 
 
 class PoolPhase:
-    """Holds what lives from pool to pool: the objective (with the head) and the strength.
+    """Holds what lives from pool to pool: objective (with the head), strength, count of non-finite rollouts.
 
     Args:
         args: the trainer's configuration.
@@ -108,6 +109,7 @@ class PoolPhase:
         self.strength = Strength(
             coef=args.contrastive_coef, ratio=args.contrastive_grad_ratio, warmup_steps=args.contrastive_warmup_steps
         )
+        self.nonfinite = NonfiniteWindow()
 
     def run(
         self, features: Tensor, present: Tensor, rollouts: ScoredRollouts, domain_names: list[str], global_step: int
@@ -115,8 +117,12 @@ class PoolPhase:
         """Compute the loss on the pool of all ranks, update the head, and weigh the gradients.
 
         Every rank computes the same numbers from the same pool; see `gather_pool` for the arguments.
+
+        Raises:
+            PoolError: too many features are NaN or infinite (`NonfiniteWindow`); on every rank at once.
         """
         pool, nonfinite = gather_pool(self._accelerator, features, present, rollouts, self._correct_threshold)
+        self._count_nonfinite(nonfinite, rollouts, global_step)
         step = self.objective.step(pool)
         if self._accelerator.num_processes > 1 and self.objective.steps % DRIFT_CHECK_EVERY == 0:
             self.realign()
@@ -130,7 +136,7 @@ class PoolPhase:
         metrics |= {
             "contrastive/loss": step.loss.item(),
             "contrastive/weight": weight,
-            "contrastive/nonfinite_features": float(nonfinite),
+            "contrastive/nonfinite_features": float(nonfinite.sum()),
         }
         return PoolOutcome(
             pool=pool,
@@ -139,6 +145,12 @@ class PoolPhase:
             weighted_loss=weight * step.loss,
             metrics=metrics,
         )
+
+    def _count_nonfinite(self, nonfinite: Tensor, rollouts: ScoredRollouts, global_step: int) -> None:
+        self.nonfinite.observe(len(nonfinite), int(nonfinite.sum()))
+        if self.nonfinite.too_many:
+            ranks = self._accelerator.num_processes
+            raise too_many_nonfinite(self.nonfinite, nonfinite, rollouts.prompts, ranks=ranks, global_step=global_step)
 
     def realign(self) -> bool:
         """Compare the head over the ranks; where they differ, take rank 0's. Return whether they differed."""
@@ -156,12 +168,17 @@ class PoolPhase:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
-        return {"objective": self.objective.state_dict(), "strength": self.strength.state_dict()}
+        return {
+            "objective": self.objective.state_dict(),
+            "strength": self.strength.state_dict(),
+            "nonfinite": self.nonfinite.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`'s values. Raises `ConfigError` for a head of another width."""
         self.objective.load_state_dict(state["objective"])
         self.strength.load_state_dict(state["strength"])
+        self.nonfinite.load_state_dict(state["nonfinite"])
 
 
 def _with_names(metrics: dict[str, float], domain_names: list[str]) -> dict[str, float]:
