@@ -51,7 +51,7 @@ class ContrastiveConfig:
     """t_ij: `centered` cosine of the features less their domain's mean, plain `cosine` of the embeddings z, `random`
     (the ablation), or any callable that takes the pool and returns finite scores of shape (N, N), row i for anchor
     i."""
-    block_size: int | None = 1024
+    block_size: int | None = 512
     """Anchors handled at once (>= 1): memory grows with block_size x N. None takes all at once; the result is the
     same."""
 

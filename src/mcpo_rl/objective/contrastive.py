@@ -33,6 +33,10 @@ from mcpo_rl.objective.config import ContrastiveConfig
 from mcpo_rl.objective.metrics import pool_metrics
 from mcpo_rl.objective.pairs import DomainSlice, Pairs, select_pairs
 from mcpo_rl.objective.pool import RolloutPool
+from mcpo_rl.objective.room import Room
+
+_CACHED = 1 << 18
+"""Entries of a temporary that stays in a core's cache."""
 
 
 def contrastive_loss(
@@ -116,7 +120,7 @@ class _PairLosses(torch.autograd.Function):
         if config.consolidate_weight > 0 and config.consolidation == "align":
             _add_alignment(sums, pairs, config.consolidate_weight)
         if sums.gradient is not None:
-            _add_share_gradient(sums, pairs.positives, config.temperature)
+            _add_share_gradient(sums.gradient, sums, pairs.positives, config.temperature)
             gradient = torch.zeros_like(z)
             gradient[pairs.anchors] = sums.gradient.anchors
             gradient[pairs.negatives] = sums.gradient.negatives
@@ -124,7 +128,7 @@ class _PairLosses(torch.autograd.Function):
         parts = torch.stack([sums.share, sums.consolidate])
         ctx.mark_non_differentiable(parts, sums.s_positives)
         loss = config.share_weight * sums.share + config.consolidate_weight * sums.consolidate
-        return loss, parts, sums.s_positives
+        return loss.to(z.dtype), parts, sums.s_positives
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
@@ -147,11 +151,13 @@ class _Sums:
     z_negatives: Tensor  # (K, m)
     s_positives: Tensor  # s_ip (A, k)
     sigma_positives: Tensor  # share_weight w_ip sigma_ip (A, k)
-    share: Tensor  # ()
+    share: Tensor  # (), float64 as the next: thousands of blocks are added up
     consolidate: Tensor  # ()
     num_sharing: int  # anchors with P(i) != {}
     num_consolidating: int  # anchors with Q(i) != {}
     gradient: _Gradient | None
+    negatives_room: Room  # for the (B, K) and the (B, C) of a block
+    positives_room: Room
 
     @classmethod
     def zeros(cls, z: Tensor, pairs: Pairs, with_gradient: bool) -> _Sums:
@@ -162,11 +168,13 @@ class _Sums:
             z_negatives=z_negatives,
             s_positives=torch.stack([torch.linalg.vecdot(z_anchors, z_anchors[p]) for p in chosen], dim=1),
             sigma_positives=z.new_zeros(pairs.positives.shape),
-            share=z.new_zeros(()),
-            consolidate=z.new_zeros(()),
+            share=z.new_zeros((), dtype=torch.float64),
+            consolidate=z.new_zeros((), dtype=torch.float64),
             num_sharing=int(pairs.shares.sum()),
             num_consolidating=sum(d.num_anchors for d in pairs.domains if d.num_anchors > 1),
             gradient=_Gradient(torch.zeros_like(z_anchors), torch.zeros_like(z_negatives)) if with_gradient else None,
+            negatives_room=Room(z),
+            positives_room=Room(z),
         )
 
 
@@ -179,7 +187,12 @@ def _blocks(pairs: Pairs, block_size: int | None) -> Iterator[tuple[DomainSlice,
 
 
 def _add_block(
-    sums: _Sums, pairs: Pairs, domain: DomainSlice, rows: slice, prompts: Tensor, config: ContrastiveConfig
+    sums: _Sums,
+    pairs: Pairs,
+    domain: DomainSlice,
+    rows: slice,
+    prompts: Tensor,
+    config: ContrastiveConfig,
 ) -> None:
     """Add the contrastive losses of one block of anchors, and their gradient, to the sums."""
     shares = config.share_weight > 0 and sums.num_sharing > 0
@@ -188,22 +201,38 @@ def _add_block(
         return
     scaled = sums.z_anchors[rows] / config.temperature  # (B, m): a product with it is s / tau
     columns = domain.negatives if config.negatives == "domain" else slice(0, len(pairs.negatives))
-    s_negatives = scaled @ sums.z_negatives[columns].T  # s_in / tau (B, K)
+    z_negatives = sums.z_negatives[columns]
+    s_negatives = torch.mm(scaled, z_negatives.T, out=sums.negatives_room.matrix(len(scaled), len(z_negatives)))
     if config.negatives == "prompt":
         other_prompt = prompts[pairs.anchors[rows], None] != prompts[pairs.negatives]
         s_negatives.masked_fill_(other_prompt, -torch.inf)
-    against = _logsumexp(s_negatives)  # L_i (B,)
+    # One exp serves the loss and the gradient: p_in = e_in / total_i.
+    e, total, against = _exponentials(s_negatives)
     pull = torch.zeros_like(against)  # sum_j w_ij sigma_ij (B,): how strongly each row pushes its negatives away
     if shares:
         pull += _add_share(sums, pairs.positives[rows], rows, against, config)
     if consolidates:
         pull += _add_consolidate(sums, domain, rows, scaled, against, config)
     if sums.gradient is not None:
-        # A row without negatives has L_i = -inf and pull 0: its p_in are exp(-inf - 0) = 0, not exp(-inf + inf) = NaN.
-        shift = torch.where(against == -torch.inf, 0, against)
-        push = s_negatives.sub_(shift[:, None]).exp_().mul_(pull[:, None])  # tau dL/ds_in
-        sums.gradient.anchors[rows] += push @ sums.z_negatives[columns] / config.temperature
-        sums.gradient.negatives[columns] += push.T @ scaled
+        # tau dL/ds_in = e_in push_i: the factor of a row goes to the narrow side of the products.
+        push = torch.where(total > 0, pull / total, 0)[:, None]
+        sums.gradient.anchors[rows] += (e @ z_negatives) * (push / config.temperature)
+        sums.gradient.negatives[columns].addmm_(e.T, scaled * push)
+
+
+def _exponentials(s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, K), overwritten -> e_in = exp(s_in - max of row i), their sum (B,), L_i (B,).
+
+    A row without finite entries, also where K = 0, has e = 0, the sum 0 and L_i = -inf.
+    """
+    if s.shape[1] == 0:
+        none = s.new_zeros(s.shape[0])
+        return s, none, none - torch.inf
+    peak = s.amax(dim=1)
+    peak = torch.where(peak == -torch.inf, 0, peak)
+    e = s.sub_(peak[:, None]).exp_()
+    total = e.sum(dim=1)
+    return e, total, peak + total.log()
 
 
 def _add_share(sums: _Sums, positives: Tensor, rows: slice, against: Tensor, config: ContrastiveConfig) -> Tensor:
@@ -211,25 +240,26 @@ def _add_share(sums: _Sums, positives: Tensor, rows: slice, against: Tensor, con
     present = positives >= 0
     weight = present.to(against.dtype) / (present.sum(dim=1, keepdim=True).clamp(min=1) * sums.num_sharing)  # w_ip
     x = against[:, None] - sums.s_positives[rows] / config.temperature
-    sums.share += (weight * _softplus(x)).sum()
+    sums.share += (weight * _softplus(x)).sum(dtype=torch.float64)
     sigma = config.share_weight * weight * x.sigmoid()
     sums.sigma_positives[rows] = sigma
     return sigma.sum(dim=1)
 
 
-def _add_share_gradient(sums: _Sums, positives: Tensor, temperature: float) -> None:
+def _add_share_gradient(gradient: _Gradient, sums: _Sums, positives: Tensor, temperature: float) -> None:
     """Carry the pull between anchors and their positives (A, k) to both ends.
 
-    Both ways are sums over bags of rows, which, unlike index_add, are deterministic on a GPU.
+    The way back is a sum over bags of rows, which, unlike index_add, is deterministic on a GPU.
     """
-    if sums.gradient is None or sums.num_sharing == 0:
+    if sums.num_sharing == 0:
         return
     k = positives.shape[1]
     target, step = positives.clamp(min=0), sums.sigma_positives / temperature
-    sums.gradient.anchors -= F.embedding_bag(target, sums.z_anchors, mode="sum", per_sample_weights=step)
+    for column in range(k):
+        gradient.anchors.addcmul_(step[:, column, None], sums.z_anchors[target[:, column]], value=-1)
     by_target = target.flatten().argsort(stable=True)
     bag_sizes = target.flatten().bincount(minlength=len(target))
-    sums.gradient.anchors -= F.embedding_bag(
+    gradient.anchors -= F.embedding_bag(
         by_target // k,  # the anchors that chose a target, target after target
         sums.z_anchors,
         bag_sizes.cumsum(0) - bag_sizes,
@@ -239,20 +269,27 @@ def _add_share_gradient(sums: _Sums, positives: Tensor, temperature: float) -> N
 
 
 def _add_consolidate(
-    sums: _Sums, domain: DomainSlice, rows: slice, scaled: Tensor, against: Tensor, config: ContrastiveConfig
+    sums: _Sums,
+    domain: DomainSlice,
+    rows: slice,
+    scaled: Tensor,
+    against: Tensor,
+    config: ContrastiveConfig,
 ) -> Tensor:
     """Add L_cons (form `contrastive`) of a block of one domain's anchors; return sum_q w_iq sigma_iq (B,)."""
     z_domain = sums.z_anchors[domain.anchors]
     weight = 1 / (sums.num_consolidating * (domain.num_anchors - 1))  # w_iq, the same for all of a domain
-    x = torch.addmm(against[:, None], scaled, z_domain.T, alpha=-1)  # L_i - s_iq / tau (B, C)
+    x = sums.positives_room.matrix(len(scaled), domain.num_anchors)
+    torch.addmm(against[:, None], scaled, z_domain.T, alpha=-1, out=x)  # L_i - s_iq / tau (B, C)
     # An anchor is no positive of its own: x = -inf gives l = 0 and sigma = 0.
     x.diagonal(rows.start - domain.anchors.start).fill_(-torch.inf)
-    sums.consolidate += weight * _softplus(x).sum()
-    sigma = x.sigmoid_().mul_(config.consolidate_weight * weight)
+    for part in x.split(max(1, _CACHED // domain.num_anchors)):
+        sums.consolidate += weight * _softplus(part).sum(dim=1).sum(dtype=torch.float64)
+    sigma, strength = x.sigmoid_(), config.consolidate_weight * weight
     if sums.gradient is not None:
-        sums.gradient.anchors[rows] -= sigma @ z_domain / config.temperature
-        sums.gradient.anchors[domain.anchors] -= sigma.T @ scaled
-    return sigma.sum(dim=1)
+        sums.gradient.anchors[rows].addmm_(sigma, z_domain, alpha=-strength / config.temperature)
+        sums.gradient.anchors[domain.anchors].addmm_(sigma.T, scaled, alpha=-strength)
+    return sigma.sum(dim=1) * strength
 
 
 def _add_alignment(sums: _Sums, pairs: Pairs, consolidate_weight: float) -> None:
@@ -263,15 +300,10 @@ def _add_alignment(sums: _Sums, pairs: Pairs, consolidate_weight: float) -> None
         z_domain = sums.z_anchors[domain.anchors]
         others = z_domain.sum(dim=0) - z_domain  # sum_{q in Q(i)} z_q (C, m)
         mean_similarity = (z_domain * others).sum(dim=1) / (domain.num_anchors - 1)
-        sums.consolidate += (1 - mean_similarity).sum() / sums.num_consolidating
+        sums.consolidate += (1 - mean_similarity).sum(dtype=torch.float64) / sums.num_consolidating
         if sums.gradient is not None:
             weight = consolidate_weight / (sums.num_consolidating * (domain.num_anchors - 1))
             sums.gradient.anchors[domain.anchors] -= 2 * weight * others  # each pair counts from both of its ends
-
-
-def _logsumexp(s: Tensor) -> Tensor:
-    """Row-wise log sum exp (B, K) -> (B,); -inf for a row without finite entries, also where K = 0."""
-    return s.logsumexp(dim=1) if s.shape[1] else s.new_full((s.shape[0],), -torch.inf)
 
 
 def _softplus(x: Tensor) -> Tensor:

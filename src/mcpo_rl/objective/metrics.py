@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mcpo_rl.objective.config import ContrastiveConfig
 from mcpo_rl.objective.pairs import Pairs
 from mcpo_rl.objective.pool import RolloutPool
+from mcpo_rl.objective.room import Room
 
 
 def pool_metrics(
@@ -73,16 +75,17 @@ def uniformity(z: Tensor, block_size: int | None = None) -> Tensor:
     u = len(z)
     if u < 2:
         return z.new_zeros(())
-    squares = z.square().sum(dim=1)
+    # -2 |z_i - z_j|^2 = 4 s_ij - 2 |z_i|^2 - 2 |z_j|^2 as one product of widened rows: no pass to add the squares.
+    squares, one = z.square().sum(dim=1, keepdim=True), z.new_ones(u, 1)
+    left, right = torch.cat([4 * z, -2 * squares, one], dim=1), torch.cat([z, one, -2 * squares], dim=1)
     total = z.new_zeros((), dtype=torch.float64)
-    size = block_size or u
+    size, room = block_size or u, Room(z)
     for start in range(0, u, size):
-        rows = slice(start, min(start + size, u))
+        stop = min(start + size, u)
         # Only columns from the block's own on: the part left of it is its mirror image.
-        distances = torch.addmm(squares[rows, None] + squares[start:], z[rows], z[start:].T, alpha=-2.0)
-        closeness = distances.clamp_(min=0).mul_(-2.0).exp_()
-        own = closeness[:, : rows.stop - start]
-        total += closeness.sum() - (own.sum() + own.diagonal().sum()) / 2
+        closeness = torch.mm(left[start:stop], right[start:].T, out=room.matrix(stop - start, u - start)).exp_()
+        own = closeness[:, : stop - start]
+        total += closeness.sum(dim=1).sum(dtype=torch.float64) - (own.sum() + own.diagonal().sum()) / 2
     return (total / (u * (u - 1) / 2)).log().to(z.dtype)
 
 
@@ -118,20 +121,26 @@ def _negative_sums(
     z: Tensor, pool: RolloutPool, pairs: Pairs, takes_part: Tensor, config: ContrastiveConfig
 ) -> tuple[Tensor, Tensor]:
     """Sum of s_in and number of the anchor-negative pairs: in a group of the scope all meet all, so vector sums do."""
+    anchors = pairs.anchors[takes_part]
     if config.negatives == "all":
-        labels = torch.zeros_like(pool.domains)
-    else:
-        labels = pool.domains if config.negatives == "domain" else pool.prompts
-    _, group = torch.unique(labels, return_inverse=True)
+        return z[anchors].sum(dim=0) @ z[pairs.negatives].sum(dim=0), anchors.new_tensor(
+            len(anchors) * len(pairs.negatives)
+        )
+    _, group = torch.unique(pool.domains if config.negatives == "domain" else pool.prompts, return_inverse=True)
     groups = int(group.max()) + 1 if len(group) else 0
+    (of_anchors, anchor_counts), (of_negatives, negative_counts) = (
+        _group_sums(z, rows, group[rows], groups) for rows in (anchors, pairs.negatives)
+    )
+    return (of_anchors * of_negatives).sum(), (anchor_counts * negative_counts).sum()
 
-    def grouped(rows: Tensor) -> tuple[Tensor, Tensor]:
-        sums = z.new_zeros(groups, z.shape[1]).index_add_(0, group[rows], z[rows])
-        return sums, group[rows].bincount(minlength=groups)
 
-    anchor_sums, anchor_counts = grouped(pairs.anchors[takes_part])
-    negative_sums, negative_counts = grouped(pairs.negatives)
-    return (anchor_sums * negative_sums).sum(), (anchor_counts * negative_counts).sum()
+def _group_sums(z: Tensor, rows: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """Sums (groups, m) and numbers (groups,) of z's rows by group; bags, unlike index_add, are deterministic."""
+    sizes = group.bincount(minlength=groups)
+    if len(rows) == 0:
+        return z.new_zeros(groups, z.shape[1]), sizes
+    in_order = rows[group.argsort(stable=True)]
+    return F.embedding_bag(in_order, z, sizes.cumsum(0) - sizes, mode="sum"), sizes
 
 
 def _borrowing(pool: RolloutPool, pairs: Pairs) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from mcpo_rl.errors import ConfigError, PoolError
 from mcpo_rl.objective.config import ContrastiveConfig
 from mcpo_rl.objective.contrastive import contrastive_terms
 from mcpo_rl.objective.head import ContrastiveHead
+from mcpo_rl.objective.head_pass import HeadPass
 from mcpo_rl.objective.pool import RolloutPool
 
 
@@ -134,24 +135,18 @@ class ContrastiveObjective:
     ) -> tuple[ContrastiveStep, tuple[Tensor, ...]]:
         """Return the step and the head's gradients; these are left out where all of them are 0."""
         self._check(pool)
-        # Engines call this from no_grad, inference_mode or autocast; a tensor made in inference_mode has to be cloned.
+        # Engines call this from no_grad, inference_mode or autocast.
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(self.device.type, enabled=False):
-            features = pool.features.detach().to(self.dtype).clone().requires_grad_()
-            embeddings = self.head(features)
-            terms = contrastive_terms(embeddings, pool, self.config, generator)
-            gradient = torch.autograd.grad(terms.loss, embeddings, retain_graph=True)[0]
-            head_grads: tuple[Tensor, ...] = ()
-            feature_grads = torch.zeros_like(features)
-            if bool((gradient != 0).any()):
-                sources = (features, *self.head.parameters())
-                feature_grads, *rest = torch.autograd.grad(embeddings, sources, gradient)
-                head_grads = tuple(rest)
+            head = HeadPass(self.head, pool.features.detach())
+            terms = contrastive_terms(head.embeddings, pool, self.config, generator)
+            gradient = torch.autograd.grad(terms.loss, head.embeddings)[0]
+            feature_grads, head_grads = head.backward(gradient)
         result = ContrastiveStep(
             loss=terms.loss.detach(),
             metrics=terms.metrics,
             feature_grads=feature_grads,
             positives=terms.positives,
-            embeddings=embeddings.detach(),
+            embeddings=head.embeddings.detach(),
         )
         return result, head_grads
 

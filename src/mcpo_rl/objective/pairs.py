@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mcpo_rl.objective.config import ContrastiveConfig
 from mcpo_rl.objective.pool import RolloutPool
-from mcpo_rl.objective.transferability import choose_positives
+from mcpo_rl.objective.positives import choose_positives
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -66,7 +66,8 @@ class RolloutPool:
             object.__setattr__(self, name, getattr(self, name).long())
         for name in ("correct", "usable"):
             self._check_labels(name, (torch.bool,), "bool (for rewards: `rewards >= correct_threshold`)")
-        finite = torch.isfinite(features.detach()).all(dim=1)
+        smallest, largest = torch.aminmax(features.detach(), dim=1)  # both are NaN where there is one
+        finite = torch.isfinite(smallest) & torch.isfinite(largest)  # (N,): nothing else of the size (N, d) is made
         if not bool(finite.all()):
             rows = (~finite).nonzero().flatten().tolist()
             first = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
