@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trl import GRPOConfig, RLOOConfig
+from trl import DPOConfig, GRPOConfig, RLOOConfig
 
-from mcpo_rl.trainers.trl.arguments import RolloutArguments
+from mcpo_rl.errors import ConfigError
+from mcpo_rl.trainers.trl.arguments import ContrastiveArguments, RolloutArguments
 
 
 @dataclass
@@ -35,3 +36,24 @@ class MCPORLOOConfig(RolloutArguments, RLOOConfig):  # type: ignore[misc]
 
 RolloutConfig = MCPOConfig | MCPORLOOConfig
 """What a trainer that rolls out is configured with."""
+
+
+@dataclass
+class MCPODPOConfig(ContrastiveArguments, DPOConfig):  # type: ignore[misc]
+    """Everything `trl.DPOConfig` has, unchanged, and the fields of `ContrastiveArguments`.
+
+    Raises:
+        ConfigError: as for `MCPOConfig`.
+
+    Example:
+        >>> args = MCPODPOConfig(output_dir="run", gradient_accumulation_steps=8, loss_type="ipo")  # doctest: +SKIP
+    """
+
+    def check_arguments(self) -> None:
+        """Check our fields and how they go with TRL's."""
+        super().check_arguments()
+        if self.contrastive_enabled and self.padding_free:
+            raise ConfigError(
+                "padding_free=True cannot be combined with the contrastive term: it lays all rows end to end, so that "
+                "none can be pooled by itself. Set padding_free=False, or contrastive_coef=0."
+            )

@@ -9,6 +9,7 @@ from typing import Any
 from datasets import Dataset, IterableDataset
 
 from mcpo_rl.errors import ProblemError, UnknownDomainError, nearest
+from mcpo_rl.trainers.trl.arguments import ContrastiveArguments
 from mcpo_rl.trainers.trl.config import RolloutConfig
 
 
@@ -42,6 +43,17 @@ def check_dataset(dataset: Any, args: RolloutConfig, *, prompt_needed: bool) -> 
     if isinstance(dataset, IterableDataset):
         return DomainIndex()
     _check_size(dataset, args)
+    return index_domains(dataset, args, plain="plain GRPO")
+
+
+def index_domains(dataset: Dataset, args: ContrastiveArguments, *, plain: str) -> DomainIndex:
+    """Check the domain column and return its domains; warn where there is but one.
+
+    Args:
+        dataset: that has the column.
+        args: names it.
+        plain: what training without the contrastive term is called.
+    """
     names = dataset.unique(args.domain_column)
     check_names(
         names, args, where=lambda name: f"row {dataset[args.domain_column][:].index(name)} of the training data"
@@ -49,14 +61,14 @@ def check_dataset(dataset: Any, args: RolloutConfig, *, prompt_needed: bool) -> 
     if len(names) == 1 and args.contrastive_enabled:
         warnings.warn(
             f"All {len(dataset)} training prompts are of one domain ({names[0]!r}). Sharing between domains needs at "
-            "least two: with one, the contrastive term is 0 and this is plain GRPO. Add prompts of another domain, or "
-            "set contrastive_coef=0 to say that plain GRPO is meant.",
-            stacklevel=3,
+            f"least two: with one, the contrastive term is 0 and this is {plain}. Add prompts of another domain, or "
+            f"set contrastive_coef=0 to say that {plain} is meant.",
+            stacklevel=4,
         )
     return DomainIndex(names)
 
 
-def check_names(names: Iterable[Any], args: RolloutConfig, where: Any) -> None:
+def check_names(names: Iterable[Any], args: ContrastiveArguments, where: Any) -> None:
     """Refuse names that are no names or not known; `where` turns a name into the place where it was found."""
     for name in names:
         if not isinstance(name, str) or not name.strip():
@@ -71,7 +83,7 @@ def check_names(names: Iterable[Any], args: RolloutConfig, where: Any) -> None:
             )
 
 
-def domains_of(rows: Sequence[dict[str, Any]], args: RolloutConfig) -> list[str]:
+def domains_of(rows: Sequence[dict[str, Any]], args: ContrastiveArguments) -> list[str]:
     """Return the domain of each row of a batch, checked (a streaming data set could not be checked before)."""
     for row in rows:
         if args.domain_column not in row:
@@ -96,7 +108,7 @@ def _check_size(dataset: Dataset, args: RolloutConfig) -> None:
         )
 
 
-def _missing_column(column: str, columns: Sequence[str], args: RolloutConfig) -> ProblemError:
+def _missing_column(column: str, columns: Sequence[str], args: ContrastiveArguments) -> ProblemError:
     hint = nearest(column, columns)
     what = (
         "It names each prompt's domain ('math', 'code', ...); add it, or set `domain_column` to the column that does."

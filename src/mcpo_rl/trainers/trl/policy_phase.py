@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mcpo_rl.trainers.trl.features import HiddenStateTap, pool_completion
@@ -62,7 +63,9 @@ class PolicyPhase:
         loss_scale = scaler.get_scale() if scaler is not None else 1.0
         measure = self._meter.policy_hook(part.mask, 1 / (loss_scale * self._accelerator.num_processes))
 
-        def split(hidden: Tensor) -> Tensor:
+        def split(hidden: Tensor) -> Tensor | None:
+            if not torch.is_grad_enabled():
+                return None  # a reference's pass: with LoRA it is the same module, its weights switched off
             # Behind the view there is the policy loss alone; <h, g> is attached in front of it.
             hidden_states.append(hidden)
             view = hidden.view_as(hidden)

@@ -21,8 +21,8 @@ from mcpo_rl.trainers.trl.domain_column import domains_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoredRollouts:
-    """The rollouts of all ranks, as scored. N rollouts, rank by rank."""
+class JudgedRollouts:
+    """What a pool has to know of the N rollouts of all ranks, rank by rank, beside their features."""
 
     domains: Tensor
     """(N,) int64, numbers of a `DomainIndex`."""
@@ -30,6 +30,12 @@ class ScoredRollouts:
     """(N,) int64: rollouts of one prompt share one number."""
     rewards: Tensor
     """(N,) float32, weighted and summed over the reward functions as TRL logs it; NaN where none could score."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredRollouts(JudgedRollouts):
+    """The rollouts of all ranks, as scored."""
+
     lengths: Tensor
     """(N,) int64, tokens of the completion."""
     truncated: Tensor
@@ -71,7 +77,7 @@ def score_rollouts(
     ends = {*trainer.eos_token_ids, trainer._tokenizer.pad_token_id}
     facts = [
         trainer.domains.numbers(names),
-        [_prompt_number(prompt) for prompt in prompts],
+        [prompt_number(prompt) for prompt in prompts],
         [len(completion) for completion in ids],
         [int(not completion or completion[-1] not in ends) for completion in ids],
     ]
@@ -106,7 +112,7 @@ def informative_rollouts(rewards: Tensor, group_size: int) -> Tensor:
     return (highest > lowest).any(dim=1).repeat_interleave(group_size)
 
 
-def _prompt_number(prompt: Any) -> int:
+def prompt_number(prompt: Any) -> int:
     """Return 63 bits that are the same for the same prompt on every rank and in every run."""
     text = json.dumps(prompt, sort_keys=True, default=str)
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big") >> 1

@@ -1,0 +1,175 @@
+"""`MCPODPOTrainer`: TRL's `DPOTrainer` with the contrastive term. The rollouts are not sampled but come as data.
+
+A preference row is two rollouts of one prompt: the chosen completion is correct, the rejected one incorrect. The pool
+is what one optimizer step sees, all its micro-batches on all ranks. Everything else is as for the trainers that roll
+out: a pool phase, which leaves one weighted gradient for each rollout, and a policy phase, which adds <h_i, g_i> to
+TRL's loss.
+
+Axes: B preference rows of a micro-batch, which holds 2B rollouts (the chosen ones, then the rejected ones); T tokens of
+prompt and completion, d features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from datasets import IterableDataset
+from torch import Tensor
+from trl import DPOTrainer
+
+from mcpo_rl.errors import ConfigError
+from mcpo_rl.trainers.trl import requirements
+from mcpo_rl.trainers.trl.base import PAPER, ContrastiveTrainer
+from mcpo_rl.trainers.trl.config import MCPODPOConfig
+from mcpo_rl.trainers.trl.domain_column import DomainIndex
+from mcpo_rl.trainers.trl.dpo_data import CHOSEN, PreferenceCollator, check_preferences, judged_rollouts
+from mcpo_rl.trainers.trl.feature_source import pooled_forward
+
+_PART = "contrastive_part"
+"""Where a micro-batch carries its `PoolPart`."""
+
+
+@dataclass(frozen=True)
+class PoolPart:
+    """What the pool phase leaves in a micro-batch (no tensor itself: engines cast the floats of a batch)."""
+
+    gradients: Tensor
+    """(2B, d): w * dL/dh_i."""
+    weighted_loss: Tensor
+    """Scalar w * L."""
+
+
+class MCPODPOTrainer(ContrastiveTrainer, DPOTrainer):  # type: ignore[misc]  # TRL publishes no types
+    """Train a policy on preferences of several domains with DPO and the contrastive term.
+
+    Takes `trl.DPOTrainer`'s arguments, with an `MCPODPOConfig` as `args` and a data set that names each row's domain in
+    the column `args.domain_column`. All of TRL's loss types and ways to a reference model work as they do there. With
+    `contrastive_coef=0` it is TRL's trainer bit for bit.
+
+    The pool is one optimizer step's rows, so it grows with `gradient_accumulation_steps`, the micro-batch and the
+    number of ranks; in a small one few rollouts find a partner in another domain.
+
+    Args:
+        model: as for `DPOTrainer`.
+        ref_model: as for `DPOTrainer`.
+        args: the configuration.
+        data_collator: as for `DPOTrainer`.
+        train_dataset: columns `prompt` (may be left out where TRL finds it), `chosen`, `rejected` and `domain`.
+        *rest: further arguments of `DPOTrainer`, by position.
+        **options: further arguments of `DPOTrainer`, by name.
+
+    Raises:
+        ConfigError: an option that cannot work.
+        ProblemError: data without the needed columns, or domains.
+
+    Example:
+        >>> rows = Dataset.from_list([
+        ...     {"prompt": "2+3=", "chosen": "5", "rejected": "6", "domain": "math"}, ...
+        ... ])  # doctest: +SKIP
+        >>> trainer = MCPODPOTrainer("Qwen/Qwen3-0.6B", args=MCPODPOConfig("run"), train_dataset=rows)  # doctest: +SKIP
+        >>> trainer.train()  # doctest: +SKIP
+    """
+
+    _tag_names = ["trl", "dpo", "mcpo"]  # noqa: RUF012  # TRL's own attribute
+    _name = "MCPO-DPO"
+    _paper = PAPER
+
+    # Of TRL's trainer.
+    train_dataset: Any
+    data_collator: Any
+
+    def __init__(
+        self,
+        model: Any,
+        ref_model: Any = None,
+        args: MCPODPOConfig | None = None,
+        data_collator: Any = None,
+        train_dataset: Any = None,
+        *rest: Any,
+        **options: Any,
+    ) -> None:
+        name = model if isinstance(model, str) else str(getattr(model.config, "_name_or_path", "")) or "model"
+        args = args if args is not None else MCPODPOConfig(output_dir=f"{name.split('/')[-1]}-MCPO-DPO")
+        requirements.check_arguments(args, MCPODPOConfig)
+        _check_batches(args)
+        self.domains = DomainIndex()
+        if train_dataset is not None and args.contrastive_enabled and hasattr(train_dataset, "column_names"):
+            self.domains = check_preferences(train_dataset, args)
+        super().__init__(model, ref_model, args, data_collator, train_dataset, *rest, **options)
+        self._set_up_phases(correct_threshold=CHOSEN, pools_per_step=1.0)
+        self._set_up_callbacks()
+
+    # -- data ----------------------------------------------------------------------------------------------------------
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        for column in ("prompt", self.args.domain_column) if self.args.contrastive_enabled else ():
+            if column not in self._signature_columns:
+                self._signature_columns.append(column)
+
+    def get_train_dataloader(self) -> Any:
+        """Return TRL's data loader, with domains and prompts in its batches. Evaluation batches have none."""
+        plain = self.data_collator
+        if self._pool_phase is not None:
+            self.data_collator = PreferenceCollator(plain, self.args)
+        try:
+            return super().get_train_dataloader()
+        finally:
+            self.data_collator = plain
+
+    # -- pool phase ----------------------------------------------------------------------------------------------------
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
+        """Fetch the micro-batches of one optimizer step, and run the pool phase on them."""
+        batches, items = super().get_batch_samples(*args, **kwargs)
+        if self._pool_phase is not None and batches:
+            self._run_pool_phase(batches)
+        return batches, items
+
+    def _run_pool_phase(self, batches: Sequence[MutableMapping[str, Any]]) -> None:
+        assert self._pool_phase is not None
+        streamed = isinstance(self.train_dataset, IterableDataset)
+        rollouts = judged_rollouts(self.accelerator, batches, self.domains, streamed=streamed)
+        on_device = [self._prepare_inputs(batch) for batch in batches]
+        features = pooled_forward(self, on_device)
+        present = torch.cat([batch["completion_mask"].any(dim=1) for batch in on_device])
+        outcome = self._pool_phase.run(features, present, rollouts, self.domains.names, self.state.global_step)
+        self._log_metrics("train", outcome.metrics)
+        ends = torch.tensor([len(batch["input_ids"]) for batch in batches]).cumsum(dim=0)
+        for batch, gradients in zip(batches, outcome.gradients.tensor_split(ends[:-1]), strict=True):
+            batch[_PART] = PoolPart(gradients, outcome.weighted_loss)
+
+    # -- policy phase --------------------------------------------------------------------------------------------------
+
+    def _compute_loss(self, model: Any, inputs: MutableMapping[str, Any], return_outputs: bool = False) -> Any:
+        part: PoolPart | None = inputs.pop(_PART, None)  # TRL hands whatever it does not know on to the model
+        if part is None:
+            return super()._compute_loss(model, inputs, return_outputs)
+
+        def policy_loss() -> Tensor:
+            loss: Tensor = super(MCPODPOTrainer, self)._compute_loss(model, inputs, return_outputs)
+            return loss
+
+        left = {"contrastive_grads": part.gradients, "contrastive_loss": part.weighted_loss}
+        # Each row of the pool is in this optimizer step once.
+        return self._with_contrastive_part(policy_loss, model, left, inputs["completion_mask"], share=1.0)
+
+
+def _check_batches(args: MCPODPOConfig) -> None:
+    """Refuse what takes the rows of a batch apart."""
+    if not args.contrastive_enabled:
+        return
+    if args.accelerator_config.dispatch_batches:
+        raise ConfigError(
+            "accelerator_config.dispatch_batches=True cannot be combined with the contrastive term: the main process "
+            "would cut each batch into rows, chosen and rejected ones apart. Leave it out, or set contrastive_coef=0."
+        )
+    parallelism = args.parallelism_config
+    if parallelism is not None and (parallelism.cp_enabled or parallelism.sp_enabled):
+        raise ConfigError(
+            "Context and sequence parallelism cannot be combined with the contrastive term: no rank holds a whole "
+            "completion. Use FSDP or DeepSpeed ZeRO, or contrastive_coef=0."
+        )
