@@ -1,15 +1,12 @@
-"""contrastive_coef=0 is TRL's GRPOTrainer, bit for bit; every variant of the policy loss takes the term."""
+"""contrastive_coef=0 is TRL's GRPOTrainer, bit for bit, and its options keep working with the term."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 import torch
 from trl import GRPOConfig, GRPOTrainer
 
 from mcpo_rl.trainers.trl import MCPOConfig, MCPOTrainer
-from mcpo_rl.trainers.trl import base as trainer_module
 
 from .conftest import history, parameters_of
 
@@ -40,32 +37,6 @@ def test_the_term_changes_the_parameters(make_trainer):
         trainer.train()
         runs.append(parameters_of(trainer))
     assert any(not torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
-
-
-def test_a_moved_hook_point_is_loud(make_trainer, monkeypatch):
-    # As if a new release called the model in another way: the hook sits on a module that no longer runs.
-    trainer = make_trainer(feature_source="forward")
-    monkeypatch.setattr(trainer_module, "find_feature_module", lambda model, layer: torch.nn.Identity())
-    with pytest.raises(RuntimeError, match="went through the backbone 0 times"):
-        trainer.train()
-
-
-def test_a_moved_hook_point_in_the_pool_phase_is_loud(make_trainer, monkeypatch):
-    trainer = make_trainer(feature_source="forward")
-    monkeypatch.setattr(
-        "mcpo_rl.trainers.trl.feature_source.find_feature_module", lambda model, layer: torch.nn.Identity()
-    )
-    with pytest.raises(RuntimeError, match="Hidden states of 0 rollouts were read where 12 were expected"):
-        trainer.train()
-
-
-@pytest.mark.parametrize("loss_type", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"])
-def test_every_policy_loss_runs(make_trainer, loss_type):
-    trainer = make_trainer(loss_type=loss_type, max_steps=2, contrastive_warmup_steps=0)
-    trainer.train()
-    assert trainer.state.global_step == 2
-    assert all(math.isfinite(value) for value in history(trainer, "loss"))
-    assert history(trainer, "contrastive/grad_norm")[1] > 0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ Axes: B rollouts of this rank, P prompt tokens, C completion tokens, d features.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,10 +69,11 @@ class FeatureReader:
     def during_generation(self) -> Iterator[GenerationTap | None]:
         """Tap the decoding inside, where that is the source; hand the completions to `keep_generated` at its end."""
         source, trainer = self._trainer.args.feature_source, self._trainer
-        # Where the pass for old log-probabilities was seen before, it will come again and is the more exact one.
+        # Where the pass for old log-probabilities was seen before, it will come again: free, and the more exact one.
         # Norms and rotary embeddings work in float32 and see other positions while decoding: features then agree to
         # about 1e-7, which is below what float32 resolves but not what a float64 model was chosen for.
-        cheapest = self.source_in_use != "old_logps" and trainer.model.dtype != torch.float64
+        comes = self.source_in_use == "old_logps" or trainer.old_log_probs_always
+        cheapest = not comes and trainer.model.dtype != torch.float64
         wanted = source == "generation" or (source == "auto" and cheapest)
         if not (self._open and wanted and self._generation_works):
             yield None
@@ -174,33 +175,51 @@ class FeatureReader:
         lengths = batch["completion_mask"][selected.to(mask.device)].sum(dim=1).tolist()
         # Nothing is kept for a backward pass, so twice the rows of a training pass stay below its memory.
         chunks = chunks_by_length(lengths, 2 * args.per_device_train_batch_size)
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        pieces: list[Tensor] = []
-        with inference(trainer.model), trainer.accelerator.autocast():
+
+        def passes() -> Iterator[dict[str, Tensor]]:
             for chunk in chunks:
                 which = selected[chunk].to(mask.device)
                 width = max(1, max(int(lengths[row]) for row in chunk))
-                reader = PooledPass(self._feature_module(), mask[which, :width], args.feature_pooling)
-                inputs = {
-                    "input_ids": torch.cat([batch["prompt_ids"][which], batch["completion_ids"][which, :width]], dim=1),
-                    "attention_mask": torch.cat(
-                        [batch["prompt_mask"][which], batch["completion_mask"][which, :width]], dim=1
-                    ),
+                ids, attended = batch["completion_ids"][which, :width], batch["completion_mask"][which, :width]
+                yield {
+                    "input_ids": torch.cat([batch["prompt_ids"][which], ids], dim=1),
+                    "attention_mask": torch.cat([batch["prompt_mask"][which], attended], dim=1),
+                    "completion_mask": mask[which, :width],
                 }
-                with reader.tap:
-                    if is_sharded(trainer) or _learns_prompts(model):
-                        # Through the wrapper, which gathers parameters; without a label the LM head scores nothing.
-                        labels = torch.full_like(inputs["input_ids"], -100)
-                        trainer.model(**inputs, labels=labels, fused_lm_head=True)
-                    else:
-                        find_backbone(model)(**inputs, use_cache=False)
-                pieces.append(reader.features())
-        order = torch.tensor([row for chunk in chunks for row in chunk], device=pieces[0].device)
-        return torch.cat(pieces)[order.argsort()]
+
+        features = pooled_forward(trainer, passes())
+        order = torch.tensor([row for chunk in chunks for row in chunk], device=features.device)
+        return features[order.argsort()]
 
     def _feature_module(self) -> torch.nn.Module:
         model = self._trainer.accelerator.unwrap_model(self._trainer.model)
         return find_feature_module(model, self._trainer.args.feature_layer)
+
+
+def pooled_forward(trainer: Any, passes: Iterable[Mapping[str, Tensor]]) -> Tensor:
+    """Return h (N, d) of the rows of these passes, in their order, by no-grad forward passes of the backbone.
+
+    Args:
+        trainer: one of ours.
+        passes: the inputs of each: `input_ids` and `attention_mask` (B, T), and `completion_mask` (B, C), the tokens
+            that count among the last C of the T.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    module = find_feature_module(model, trainer.args.feature_layer)
+    pieces: list[Tensor] = []
+    with inference(trainer.model), trainer.accelerator.autocast():
+        for one in passes:
+            inputs = {name: one[name] for name in ("input_ids", "attention_mask")}
+            reader = PooledPass(module, one["completion_mask"], trainer.args.feature_pooling)
+            with reader.tap:
+                if is_sharded(trainer) or _learns_prompts(model):
+                    # Through the wrapper, which gathers parameters; without a label the LM head scores nothing.
+                    labels = torch.full_like(inputs["input_ids"], -100)
+                    trainer.model(**inputs, labels=labels, fused_lm_head=True)
+                else:
+                    find_backbone(model)(**inputs, use_cache=False)
+            pieces.append(reader.features())
+    return torch.cat(pieces)
 
 
 def completion_mask(batch: dict[str, Any]) -> Tensor:

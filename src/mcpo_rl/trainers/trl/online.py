@@ -54,6 +54,8 @@ class OnlineContrastive(ContrastiveTrainer):
     """What TRL's `_generate` returns, in its order."""
     old_log_probs_name: ClassVar[str]
     """The key of the old log-probabilities in the batch that `_generate_and_score_completions` returns."""
+    old_log_probs_always: ClassVar[bool]
+    """Whether they are computed for every generation batch, whatever the configuration."""
 
     # Of TRL's trainers.
     train_dataset: Any
@@ -165,7 +167,7 @@ class OnlineContrastive(ContrastiveTrainer):
     # -- pool phase ----------------------------------------------------------------------------------------------------
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        self._rows, self._resampled = inputs, None
+        self._rows, self._resampled, self._scored = inputs, None, None
         mode = "train" if self.model.training else "eval"
         observe = mode == "train" and self._observation_is_due()
         if mode == "eval" or not (self._pool_phase or observe):
@@ -174,6 +176,7 @@ class OnlineContrastive(ContrastiveTrainer):
             return batch
         with self._features.reading(forward_only=self._pool_phase is None):
             batch = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        self._check_hooks_were_called()
         self._log_domains(mode)
         outcome = self._run_pool_phase(batch, observe)
         if outcome is not None:
@@ -184,6 +187,20 @@ class OnlineContrastive(ContrastiveTrainer):
                 batch["contrastive_rows"] = torch.arange(len(outcome.gradients), device=outcome.gradients.device)
                 self._pool_scored = self._scored
         return batch
+
+    def _check_hooks_were_called(self) -> None:
+        """Refuse to go on where TRL passed one of our methods by: the run would not be the one that was asked for."""
+        for missing, method in (
+            (self._scored is None, "_calculate_rewards"),
+            (self.args.mixture is not None and self._mixing is None, "_get_train_sampler"),
+            (self._resampler is not None and self._resampled is None, "_generate"),
+        ):
+            if missing:
+                raise RuntimeError(
+                    f"TRL did not call `{method}`, which {type(self).__name__} adds its part in: this version of it "
+                    "works in another way. Install a version of TRL in the range that mcpo-rl supports (mcpo-rl "
+                    "doctor says which)."
+                )
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         inputs = super()._prepare_inputs(generation_batch)  # type: ignore[misc]
@@ -212,7 +229,7 @@ class OnlineContrastive(ContrastiveTrainer):
             micro_batch["contrastive_loss"] = outcome.weighted_loss
 
     def _run_pool_phase(self, batch: dict[str, Any], observe: bool) -> PoolOutcome | None:
-        assert self._scored is not None  # super() has scored the batch
+        assert self._scored is not None  # checked
         features = self._features.features(batch) if self._pool_phase else self._features.forward(batch)
         present = completion_mask(batch).any(dim=1)
         outcome = None
@@ -251,10 +268,11 @@ class OnlineContrastive(ContrastiveTrainer):
 
     def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
         with self._features.during_generation() as tap:
-            completion_ids, log_probs = super()._generate_single_turn(prompt_ids, *args, **kwargs)  # type: ignore[misc]
+            generated = super()._generate_single_turn(prompt_ids, *args, **kwargs)  # type: ignore[misc]
             if tap is not None:
-                self._features.keep_generated(tap, completion_ids)
-        return completion_ids, log_probs
+                # GRPO returns the log-probabilities of the completions beside them.
+                self._features.keep_generated(tap, generated[0] if isinstance(generated, tuple) else generated)
+        return generated
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *args: Any, **kwargs: Any

@@ -56,6 +56,7 @@ class MCPOTrainer(OnlineContrastive, GRPOTrainer):  # type: ignore[misc]  # TRL 
         "tool_images",
     )
     old_log_probs_name = "old_per_token_logps"
+    old_log_probs_always = False
 
 
 class MCPORLOOTrainer(OnlineContrastive, RLOOTrainer):  # type: ignore[misc]
@@ -77,3 +78,4 @@ class MCPORLOOTrainer(OnlineContrastive, RLOOTrainer):  # type: ignore[misc]
     configuration = MCPORLOOConfig
     generated_names = ("prompt_ids", "completion_ids", "completions")
     old_log_probs_name = "old_logps"
+    old_log_probs_always = True
