@@ -9,9 +9,11 @@ JOBS ?= 2
 SOURCES = src tests examples
 
 export TORCH
+# Set, it would have each of the many processes of the tests compile torch anew: 15 seconds before anything begins.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install install-dev test lint format types contracts pytest test-slow test-sandbox test-gpu bench clean
+.PHONY: help demo install install-dev test lint format types contracts pytest test-engines test-slow test-sandbox test-gpu bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,7 +50,10 @@ contracts: install-dev ## import-linter: the layers
 	$(BIN)/lint-imports --no-cache
 
 pytest: install-dev ## the tests alone
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) -m "not slow and not sandbox and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) -m "not engines and not slow and not sandbox and not gpu"
+
+test-engines: install-dev ## the tests on several processes: DDP, FSDP2, DeepSpeed ZeRO, failures (minutes, no GPU)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "engines and not gpu" tests/engines
 
 test-slow: install-dev ## the tests that take minutes each
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow

