@@ -6,15 +6,25 @@ wait in `Recipe.training` until the layer that knows the trainer's class checks 
 
 from mcpo_rl.config.fields import check_fields
 from mcpo_rl.config.overrides import parse_overrides, parse_yaml
-from mcpo_rl.config.recipe import EvaluationOptions, Recipe, load_recipe, recipe_from_mapping, shipped_recipes
+from mcpo_rl.config.recipe import (
+    RECIPES,
+    EvaluationOptions,
+    Recipe,
+    load_recipe,
+    recipe_file,
+    recipe_from_mapping,
+    shipped_recipes,
+)
 
 __all__ = [
+    "RECIPES",
     "EvaluationOptions",
     "Recipe",
     "check_fields",
     "load_recipe",
     "parse_overrides",
     "parse_yaml",
+    "recipe_file",
     "recipe_from_mapping",
     "shipped_recipes",
 ]

@@ -98,6 +98,23 @@ def shipped_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
 
 
+def recipe_file(path: str | Path) -> Path:
+    """Return the file of a recipe: the path itself, or the shipped recipe of that name.
+
+    Raises:
+        ConfigError: There is neither.
+    """
+    if Path(path).is_file():
+        return Path(path)
+    shipped = shipped_recipes()
+    if str(path) not in shipped:
+        raise ConfigError(
+            f"recipe not found: {path}.{nearest(str(path), shipped)} "
+            f"Give a YAML file or the name of a shipped recipe ({', '.join(shipped)})."
+        )
+    return shipped[str(path)]
+
+
 def load_recipe(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
     """Read a recipe and apply overrides.
 
@@ -113,15 +130,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] =
         >>> load_recipe("demo", ["--max_steps", "3"]).training["max_steps"]
         3
     """
-    file = Path(path)
-    if not file.is_file():
-        shipped = shipped_recipes()
-        if str(path) not in shipped:
-            raise ConfigError(
-                f"recipe not found: {path}.{nearest(str(path), shipped)} "
-                f"Give a YAML file or the name of a shipped recipe ({', '.join(shipped)})."
-            )
-        file = shipped[str(path)]
+    file = recipe_file(path)
     content = parse_yaml(file.read_text(encoding="utf-8"), where=str(file))
     if not isinstance(content, dict):
         raise ConfigError(f"{file}: a recipe is a mapping of keys to values; this file holds {describe(content)}.")
