@@ -23,6 +23,10 @@ class PoolError(MCPOError, ValueError):
     """A rollout pool whose tensors do not fit together or hold values that cannot be used."""
 
 
+class NonfiniteError(MCPOError, FloatingPointError):
+    """Hidden states or gradients that are NaN or infinite, so that training cannot go on from them."""
+
+
 class ProblemError(MCPOError, ValueError):
     """Problems that cannot be read: a missing column, an empty source, a reference of the wrong form."""
 

@@ -10,7 +10,7 @@ from mcpo_rl.trainers.trl.feature_source import FeatureReader
 from mcpo_rl.trainers.trl.features import find_backbone, find_feature_module, inference, pool_completion
 from mcpo_rl.trainers.trl.generation import GenerationMismatch, GenerationTap
 
-from .conftest import history, make_model
+from .conftest import make_model
 
 
 def generate(model, prompts, new_tokens, seed=0, **options):
@@ -179,21 +179,3 @@ def test_layers_are_found():
     model = make_model()
     assert find_feature_module(model, -1) is model.model
     assert find_feature_module(model, 1) is model.model.layers[1]
-
-
-def test_nan_features_cost_only_their_rollout(make_trainer):
-    trainer = make_trainer(feature_source="forward", max_steps=2, log_rollouts_steps=1)
-    original = trainer._features.features
-
-    def broken(batch):
-        features = original(batch)
-        features[2] = float("nan")
-        return features
-
-    trainer._features.features = broken
-    seen = []
-    trainer.rollout_observers.append(seen.append)
-    trainer.train()
-    assert history(trainer, "contrastive/nonfinite_features") == [1.0, 1.0]
-    assert [row for row, usable in enumerate(seen[0].usable) if not usable] == [2]
-    assert all(torch.isfinite(parameter).all() for parameter in trainer.model.parameters())

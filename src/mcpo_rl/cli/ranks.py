@@ -14,6 +14,7 @@ import json
 import os
 import re
 import sys
+import textwrap
 import time
 import traceback
 from collections.abc import Iterator
@@ -25,11 +26,6 @@ from mcpo_rl.runs.failures import read_failures, write_failure
 SAME_CAUSE_S = 1.0
 """Seconds in which rank 0 fails for the same reason, if all ranks do; the others then need not repeat it."""
 
-_LOST = re.compile(
-    r"connection (was )?(closed|reset) by (remote )?peer|broken pipe|connection refused|gloo/|"
-    r"timed out (after )?waiting|wait timeout|nccl|remote process exited",
-    re.IGNORECASE,
-)
 _TIMED_OUT = re.compile(r"timed? ?out", re.IGNORECASE)
 
 
@@ -73,7 +69,7 @@ def failing_with_one_cause(run: Path | None, ddp_timeout: float) -> Iterator[Non
     except BaseException as error:
         if number_of_ranks() == 1 or isinstance(error, SystemExit):
             raise
-        if is_lost_connection(error):
+        if _is_lost_connection(error):
             lost = LostRankError(_about_the_others(error, run, ddp_timeout))
             if run is not None:
                 write_failure(run, rank(), str(lost), "".join(traceback.format_exception(error)))
@@ -83,16 +79,6 @@ def failing_with_one_cause(run: Path | None, ddp_timeout: float) -> Iterator[Non
             if isinstance(error, MCPOError) and rank() > 0 and _rank_0_has(describe(error), run):
                 raise SaidByRank0Error(str(error)) from error
         raise
-
-
-def is_lost_connection(error: BaseException) -> bool:
-    """Whether `error` is how the communication between ranks says that another one has ended or does not answer."""
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is None or not distributed.is_available() or isinstance(error, MCPOError):
-        return False
-    if isinstance(error, distributed.DistError):
-        return True
-    return isinstance(error, RuntimeError) and distributed.is_initialized() and bool(_LOST.search(str(error)))
 
 
 def describe(error: BaseException) -> str:
@@ -128,6 +114,15 @@ def tell_launcher(error: BaseException) -> None:
         Path(place).write_text(json.dumps(content), encoding="utf-8")
 
 
+def _is_lost_connection(error: BaseException) -> bool:
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return False
+    from mcpo_rl.trainers.trl.lost_rank import is_lost_connection
+
+    return is_lost_connection(error)
+
+
 def _rank_0_has(cause: str, run: Path) -> bool:
     """Whether rank 0 fails with the same message; a run that it has removed was refused by it."""
     deadline = time.monotonic() + SAME_CAUSE_S
@@ -141,7 +136,8 @@ def _about_the_others(error: BaseException, run: Path | None, ddp_timeout: float
     causes.pop(rank(), None)
     if causes:
         other, cause = next(iter(causes.items()))
-        return f"ended because rank {other} failed: {cause}"
+        place = run / "failures" / f"rank_{other}.txt" if run else ""
+        return f"ended because rank {other} failed: {textwrap.shorten(cause, 100, placeholder=' ...')} (see {place})"
     where = "" if run is None else f" A rank that hangs writes no {run / 'failures'}/rank_N.txt; the others do."
     if _TIMED_OUT.search(str(error)):
         return (

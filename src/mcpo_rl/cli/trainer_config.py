@@ -68,9 +68,9 @@ def _join_ranks(values: dict[str, Any]) -> None:
     Raises:
         ConfigError: a time-out that no rank could meet.
     """
-    timeout = float(values.get("ddp_timeout", MCPOConfig.ddp_timeout))
+    timeout: int = {"ddp_timeout": MCPOConfig.ddp_timeout, **values}["ddp_timeout"]
     if timeout <= 0:
-        raise ConfigError(f"ddp_timeout is {timeout:g}; expected seconds > 0 (1800 is usual).")
+        raise ConfigError(f"ddp_timeout is {timeout}; expected seconds > 0 (1800 is usual).")
     on_cpu = values.get("use_cpu", False) or str_to_bool(os.environ.get("ACCELERATE_USE_CPU", "false"))
     if on_cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         PartialState(cpu=True, timeout=timedelta(seconds=timeout))

@@ -90,12 +90,9 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
     heldout = [problem for entry in recipe.eval_problems for problem in load_problems(entry)]
     load_tokenizer(recipe.model)  # a mistake in the model's name should leave no run directory
     state = PartialState()
-    run = RunDirectory(path)
-    fresh = not run.manifest_file.exists()
-    if state.is_main_process:
-        run = RunDirectory.create(path, recipe.to_mapping(), resume=resume)
+    fresh = not RunDirectory(path).manifest_file.exists()
     with failing_with_one_cause(None, config.ddp_timeout):
-        state.wait_for_everyone()
+        run = _created(path, recipe, resume=resume)
     with recorded(run), failing_with_one_cause(path, config.ddp_timeout):
         with removed_if_refused(run, active=state.is_main_process and fresh):
             checkpoint = _last_checkpoint(run) if resume else None
@@ -193,6 +190,30 @@ def removed_if_refused(run: RunDirectory, *, active: bool) -> Iterator[None]:
                 run.write_manifest(status="failed")  # frees the directory
             shutil.rmtree(run.path, ignore_errors=True)
         raise
+
+
+def _created(path: Path, recipe: Recipe, *, resume: bool) -> RunDirectory:
+    """Let the main process make the run directory; the others wait for it, and end in silence where it may not.
+
+    Raises:
+        RunError: On the main process, for the reasons that `RunDirectory.create` has.
+        SaidByRank0Error: On the others.
+    """
+    state, run = PartialState(), RunDirectory(path)
+    refused: list[MCPOError | None] = [None]
+    if state.is_main_process:
+        try:
+            run = RunDirectory.create(path, recipe.to_mapping(), resume=resume)
+        except MCPOError as error:
+            refused = [error]
+    messages = [None if refused[0] is None else str(refused[0])]
+    if state.num_processes > 1:
+        broadcast_object_list(messages)
+    if refused[0] is not None:
+        raise refused[0]
+    if messages[0] is not None:
+        raise SaidByRank0Error(messages[0])
+    return run
 
 
 def _last_checkpoint(run: RunDirectory) -> Path | None:

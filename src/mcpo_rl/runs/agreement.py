@@ -23,6 +23,10 @@ CHANGEABLE = (
     "push_to_hub*",
     "hub_*",
     "resume_from_checkpoint",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "steps_per_generation",
+    "ddp_timeout",
     "dataloader_num_workers",
     "vllm_gpu_memory_utilization",
     "min_level",
@@ -32,7 +36,9 @@ CHANGEABLE = (
 """Keys (last part of their dotted path) that a resumed run may change: they touch no step that was already done.
 
 `max_steps` and `num_train_epochs` are among them so that a run can be made longer. A learning-rate schedule that decays
-to the end is stretched by that: such a run is not the one that an uninterrupted longer run would have been.
+to the end is stretched by that: such a run is not the one that an uninterrupted longer run would have been. The batch
+sizes are, so that a run can go on with another number of ranks: the checkpoint itself tells what the batches were over
+all ranks, and is refused where they would be other ones.
 """
 
 _ABSENT = "(not set)"

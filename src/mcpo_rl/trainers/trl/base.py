@@ -19,6 +19,7 @@ from mcpo_rl.trainers.trl.callbacks import GenerationAlignment, InterruptCallbac
 from mcpo_rl.trainers.trl.checkpoint import find_last_complete_checkpoint, read_state, whole_or_absent, write_state
 from mcpo_rl.trainers.trl.features import find_feature_module
 from mcpo_rl.trainers.trl.launch import check_launch, launch_facts
+from mcpo_rl.trainers.trl.nonfinite import check_policy_gradient
 from mcpo_rl.trainers.trl.policy_phase import ContrastivePart, PolicyPhase
 from mcpo_rl.trainers.trl.pool_phase import PoolPhase
 from mcpo_rl.trainers.trl.progress import ProgressCallback
@@ -112,6 +113,8 @@ class ContrastiveTrainer:
             policy, contrastive = self._policy_phase.read_norms()
             self._pool_phase.strength.observe(policy)
             self._log_metrics("train", {"contrastive/policy_grad_norm": policy, "contrastive/grad_norm": contrastive})
+            scaled = getattr(self.accelerator, "scaler", None) is not None
+            check_policy_gradient(policy, global_step=self.state.global_step, scaled=scaled)
             if policy > 0:
                 self._log_metrics("train", {"contrastive/grad_ratio": contrastive / policy})
         return loss

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 
 from mcpo_rl.errors import CheckpointError
+from mcpo_rl.trainers.trl.lost_rank import is_lost_connection
 
 STATE_FILE = "mcpo_state.pt"
 """In every checkpoint that `MCPOTrainer` completed, also with the contrastive term off."""
@@ -74,6 +75,8 @@ def read_state(checkpoint: str | Path, device: torch.device) -> dict[str, Any]:
 def whole_or_absent(checkpoint: Path, *, owner: bool) -> Iterator[None]:
     """Turn a failing disk while `checkpoint` is written into one clear error, and remove what was half-written.
 
+    The main process removes it too when another rank ends meanwhile, whose disk may be the one that is full.
+
     Args:
         checkpoint: the directory that is being written.
         owner: whether this process may remove it (the main process).
@@ -84,10 +87,11 @@ def whole_or_absent(checkpoint: Path, *, owner: bool) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        if not _is_disk_failure(error):
-            raise
-        if owner:
+        on_disk = _is_disk_failure(error)
+        if owner and (on_disk or is_lost_connection(error)):
             shutil.rmtree(checkpoint, ignore_errors=True)
+        if not on_disk:
+            raise
         parent = next(path for path in (checkpoint, *checkpoint.parents) if path.exists())
         free = shutil.disk_usage(parent).free / 2**20
         last = find_last_complete_checkpoint(checkpoint.parent)

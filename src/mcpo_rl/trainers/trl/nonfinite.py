@@ -1,15 +1,16 @@
-"""Rollouts whose features are NaN or infinite: one is data, many are a policy that is breaking.
+"""Features and gradients that are NaN or infinite: one bad rollout is data, more of it is a policy that is breaking.
 
 Axes: N rollouts of a pool, rank by rank; B of them on each rank.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from torch import Tensor
 
-from mcpo_rl.errors import PoolError
+from mcpo_rl.errors import NonfiniteError
 
 WINDOW = 1000
 """Rollouts that the latest pools must hold together before older ones are forgotten."""
@@ -62,7 +63,7 @@ class NonfiniteWindow:
 
 def too_many_nonfinite(
     window: NonfiniteWindow, nonfinite: Tensor, prompts: Tensor, *, ranks: int, global_step: int
-) -> PoolError:
+) -> NonfiniteError:
     """Return the error that ends the training.
 
     Args:
@@ -89,8 +90,28 @@ def too_many_nonfinite(
             "Lower learning_rate, use bf16 instead of fp16 (or load the model in float32), and look at these prompts' "
             f"rollouts (prompt_id {named})."
         )
-    return PoolError(
+    return NonfiniteError(
         f"Step {global_step}: the hidden states of {len(rows)} of {len(nonfinite)} rollouts are NaN or infinite "
         f"({places}), {window.nonfinite} of the last {window.rollouts}; training ends above max(1, {SHARE:.0%}). "
         f"{advice}"
+    )
+
+
+def check_policy_gradient(norm: float, *, global_step: int, scaled: bool) -> None:
+    """Refuse a policy gradient on h that would make every weight NaN, at the end of its backward pass.
+
+    Args:
+        norm: over all ranks, so that all of them come to the same decision.
+        global_step: optimizer steps done.
+        scaled: whether the engine scales its loss (fp16): it then passes over such a step and lowers the scale.
+
+    Raises:
+        NonfiniteError: it is NaN or infinite.
+    """
+    if scaled or math.isfinite(norm):
+        return
+    raise NonfiniteError(
+        f"The policy's gradient of the step after step {global_step} is NaN or infinite; taken, it would make every "
+        "weight NaN. Look at the rewards and the loss of the steps before; lower learning_rate or set max_grad_norm, "
+        "and use bf16 instead of fp16 (or load the model in float32). The checkpoints that are there are not affected."
     )

@@ -17,7 +17,7 @@ from torch import Tensor
 from mcpo_rl.objective import ContrastiveObjective, ContrastiveStep, RolloutPool
 from mcpo_rl.trainers.trl.arguments import ContrastiveArguments
 from mcpo_rl.trainers.trl.nonfinite import NonfiniteWindow, too_many_nonfinite
-from mcpo_rl.trainers.trl.scoring import ScoredRollouts
+from mcpo_rl.trainers.trl.scoring import JudgedRollouts
 from mcpo_rl.trainers.trl.strength import Strength
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class PoolOutcome:
 
 
 def gather_pool(
-    accelerator: Accelerator, features: Tensor, present: Tensor, rollouts: ScoredRollouts, correct_threshold: float
+    accelerator: Accelerator, features: Tensor, present: Tensor, rollouts: JudgedRollouts, correct_threshold: float
 ) -> tuple[RolloutPool, Tensor]:
     """Make the pool of all ranks.
 
@@ -57,7 +57,8 @@ def gather_pool(
         correct_threshold: on the reward.
 
     Returns:
-        The pool, and (N,) bool: whether a rollout's features were NaN or infinite (they are 0 in the pool).
+        The pool, and (N,) bool: whether a rollout's features were NaN or infinite (they are 0 in the pool) although
+        it has tokens to take them from.
     """
     features = accelerator.gather(features)
     present = accelerator.gather(present.long()).bool()
@@ -69,7 +70,7 @@ def gather_pool(
         correct=rollouts.rewards >= correct_threshold,  # NaN is not
         usable=present & finite & ~torch.isnan(rollouts.rewards),
     )
-    return pool, ~finite
+    return pool, present & ~finite
 
 
 class PoolPhase:
@@ -112,14 +113,14 @@ class PoolPhase:
         self.nonfinite = NonfiniteWindow()
 
     def run(
-        self, features: Tensor, present: Tensor, rollouts: ScoredRollouts, domain_names: list[str], global_step: int
+        self, features: Tensor, present: Tensor, rollouts: JudgedRollouts, domain_names: list[str], global_step: int
     ) -> PoolOutcome:
         """Compute the loss on the pool of all ranks, update the head, and weigh the gradients.
 
         Every rank computes the same numbers from the same pool; see `gather_pool` for the arguments.
 
         Raises:
-            PoolError: too many features are NaN or infinite (`NonfiniteWindow`); on every rank at once.
+            NonfiniteError: too many features are NaN or infinite (`NonfiniteWindow`); on every rank at once.
         """
         pool, nonfinite = gather_pool(self._accelerator, features, present, rollouts, self._correct_threshold)
         self._count_nonfinite(nonfinite, rollouts, global_step)
@@ -146,7 +147,7 @@ class PoolPhase:
             metrics=metrics,
         )
 
-    def _count_nonfinite(self, nonfinite: Tensor, rollouts: ScoredRollouts, global_step: int) -> None:
+    def _count_nonfinite(self, nonfinite: Tensor, rollouts: JudgedRollouts, global_step: int) -> None:
         self.nonfinite.observe(len(nonfinite), int(nonfinite.sum()))
         if self.nonfinite.too_many:
             ranks = self._accelerator.num_processes
