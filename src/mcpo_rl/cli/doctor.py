@@ -1,4 +1,4 @@
-"""`mcpo-rl doctor`: what this machine can run."""
+"""`mcpo-rl doctor`: what this machine can run, and with `--recipe` whether a recipe's memory is enough."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import importlib.util
 import json
 from typing import Any
 
+from mcpo_rl.errors import ConfigError
+
 
 def add_parser(subparsers: Any) -> None:
     """Add this command to `subparsers`."""
@@ -14,8 +16,12 @@ def add_parser(subparsers: Any) -> None:
         "doctor",
         help="say what this machine can run",
         description="Say what this machine can run: Python, torch and its device, packages and their supported\n"
-        "versions, the sandbox that programs are run in, the bundled models.",
-        epilog="example:\n  mcpo-rl doctor --json",
+        "versions, the sandbox that programs are run in, the bundled models.\n"
+        "With --recipe: check a recipe and estimate the memory that it needs on each GPU. No model is loaded.",
+        epilog="examples:\n"
+        "  mcpo-rl doctor --json\n"
+        "  mcpo-rl doctor --recipe qwen3-4b-math-code-logic --gpu-memory 80\n"
+        "  mcpo-rl doctor --recipe my.yaml --gpus 4 --set per_device_train_batch_size=2",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -27,10 +33,25 @@ def add_parser(subparsers: Any) -> None:
         help="exit with 1 unless the sandbox reaches this level: 1 (strongest) to 4",
     )
     parser.add_argument("--remote", metavar="URL", default="", help="look at this SandboxFusion service instead")
+    group = parser.add_argument_group("a recipe (exit with 1 if it does not fit)")
+    group.add_argument("--recipe", metavar="R", help="a YAML file or the name of a shipped recipe")
+    group.add_argument("--gpus", type=int, metavar="N", help="training GPUs in all (default: as its launch line says)")
+    group.add_argument("--gpu-memory", type=float, metavar="GIB", help="of one GPU (default: this machine's, else 80)")
+    group.add_argument("--accelerate", metavar="F", help="Accelerate configuration: a file or a shipped name (fsdp2)")
+    group.add_argument("--prompt-tokens", type=int, metavar="N", help="tokens of the longest prompt")
+    group.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the facts. 0, since a missing optional part is a fact; 1 where a demanded sandbox is not to be had."""
+    """Print the facts. 0, since a missing optional part is a fact; 1 where a demanded sandbox is not to be had.
+
+    With a recipe: 0 if it fits, 1 if it does not.
+    """
+    if args.recipe is not None:
+        from mcpo_rl.cli import doctor_recipe
+
+        return doctor_recipe.run(args)
+    _refuse_without_recipe(args)
     from mcpo_rl.sandbox import SandboxConfig, configure
 
     demanded = {} if args.min_level is None else {"min_level": args.min_level}
@@ -38,6 +59,12 @@ def run(args: argparse.Namespace) -> int:
     facts = examine()
     print(json.dumps(facts, indent=2) if args.json else _as_text(facts))
     return 1 if (demanded or args.remote) and not facts["sandbox"]["available"] else 0
+
+
+def _refuse_without_recipe(args: argparse.Namespace) -> None:
+    for name in ("gpus", "gpu_memory", "accelerate", "prompt_tokens", "set"):
+        if getattr(args, name) not in (None, []):
+            raise ConfigError(f"--{name.replace('_', '-')} is about a recipe: add --recipe R.")
 
 
 def examine() -> dict[str, Any]:

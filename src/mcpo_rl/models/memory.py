@@ -93,6 +93,8 @@ class RunPlan:
     """GPUs of one vLLM engine."""
     gpu_memory: float
     """Bytes of one GPU."""
+    reserve: float = RESERVE
+    """Bytes of a process that no tensor accounts for."""
 
     @property
     def trained(self) -> int:
@@ -238,7 +240,7 @@ def estimate_gpu(plan: RunPlan) -> dict[str, dict[str, float]]:
         "activations": 0.0,
         "contrastive": head_bytes(plan),
         "generation": 0.0,
-        "reserve": float(RESERVE),
+        "reserve": plan.reserve,
     }
     awake = plan.vllm_share * plan.gpu_memory if plan.generation == "colocate" else 0.0
     standing["generation"] = 0.0 if plan.vllm_sleeps else awake
