@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import inspect
 import shutil
 from typing import Any
 
@@ -300,10 +301,35 @@ def test_a_completion_without_tokens_has_no_part(make_dpo):
     assert pools[0].prompts.unique().numel() == 6 and torch.equal(pools[0].prompts[:2], pools[0].prompts[2:4])
 
 
-def test_a_moved_hook_point_is_loud(make_dpo, monkeypatch):
-    # As if a new release fetched the micro-batches of a step in another place.
-    monkeypatch.delattr(MCPODPOTrainer, "get_batch_samples")
-    with pytest.raises(RuntimeError, match="gradient was added 0 times"):
+HOOKS = {
+    "__init__": ["self", "model", "ref_model", "args", "data_collator", "train_dataset"],
+    "_set_signature_columns_if_needed": ["self"],
+    "get_train_dataloader": ["self"],
+    "get_batch_samples": ["self", "epoch_iterator", "num_batches", "device"],
+    "_compute_loss": ["self", "model", "inputs", "return_outputs"],
+}
+"""Methods of TRL's trainer that ours extends beside those of `ContrastiveTrainer`."""
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_the_hook_points_are_where_they_were(name):
+    assert [*inspect.signature(getattr(DPOTrainer, name)).parameters][: len(HOOKS[name])] == HOOKS[name]
+    assert name in vars(MCPODPOTrainer)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("get_batch_samples", "gradient was added 0 times"),
+        ("_compute_loss", "gradient was added 0 times"),
+        ("get_train_dataloader", "do not say of which domains"),
+        ("_set_signature_columns_if_needed", "no column 'domain'"),
+    ],
+)
+def test_a_moved_hook_point_is_loud(make_dpo, monkeypatch, name, message):
+    # As if a new release did the same in another place.
+    monkeypatch.delattr(MCPODPOTrainer, name)
+    with pytest.raises((RuntimeError, ProblemError), match=message):
         make_dpo().train()
 
 

@@ -2,13 +2,16 @@
 
 from mcpo_rl.trainers.trl.callbacks import InterruptCallback, RunMetricsCallback
 from mcpo_rl.trainers.trl.checkpoint import find_last_complete_checkpoint
-from mcpo_rl.trainers.trl.config import MCPOConfig, MCPORLOOConfig
+from mcpo_rl.trainers.trl.config import MCPOConfig, MCPODPOConfig, MCPORLOOConfig
+from mcpo_rl.trainers.trl.dpo import MCPODPOTrainer
 from mcpo_rl.trainers.trl.progress import ProgressCallback
 from mcpo_rl.trainers.trl.trainer import MCPORLOOTrainer, MCPOTrainer
 
 __all__ = [
     "InterruptCallback",
     "MCPOConfig",
+    "MCPODPOConfig",
+    "MCPODPOTrainer",
     "MCPORLOOConfig",
     "MCPORLOOTrainer",
     "MCPOTrainer",

@@ -58,7 +58,15 @@ def judged_rollouts(
         batches: the micro-batches of one optimizer step.
         domains: gives the names their numbers.
         streamed: whether names may turn up that `domains` does not know yet.
+
+    Raises:
+        RuntimeError: they did not go through `PreferenceCollator`.
     """
+    if any(DOMAINS not in batch for batch in batches):
+        raise RuntimeError(
+            "The training batches do not say of which domains their rows are. This version of transformers makes its "
+            "data loader in another way (or a subclass does); contrastive_coef=0 trains without the contrastive term."
+        )
     names = [name for batch in batches for name in batch.pop(DOMAINS)]
     prompts = torch.cat([batch.pop(PROMPTS) for batch in batches]).to(accelerator.device)
     halves = [len(batch["input_ids"]) // 2 for batch in batches]
