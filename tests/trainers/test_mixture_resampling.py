@@ -12,8 +12,7 @@ from mcpo_rl.trainers.trl import MCPOTrainer
 from mcpo_rl.trainers.trl.mixing import check_resampling
 
 from .conftest import history, make_dataset, make_model, parameters_of, parity_reward
-from .mixture_ranks import picky_reward
-from .ranks import fixed_rollouts
+from .rollouts import fixed_rollouts, picky_reward
 
 BATCH = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 4, "contrastive_warmup_steps": 0}
 RESAMPLE = {"mixture": {"resample": 3}, "max_steps": 1}

@@ -3,49 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from datasets import Dataset
 
+from trainers.conftest import history, parameters_of
+
 from . import mixture_ranks
-from .conftest import history, parameters_of
+from .launcher import launch
 from .ranks import main
 
-
-def launch_two(directory: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1", "WORLD_SIZE": "2"}
-    settings |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    folder = Path(__file__).parent
-    command = [sys.executable, "-m", f"{folder.name}.ranks", str(directory), "2"]
-    processes = [
-        subprocess.Popen(
-            command,
-            cwd=folder.parent,
-            env={**os.environ, **settings, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    for process in processes:
-        output, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, output[-3000:]
+pytestmark = pytest.mark.engines
 
 
 def test_two_ranks_are_one(tmp_path):
     """One launch for all that two ranks have to show: it is the imports that take long."""
     whole, shares = mixture_ranks.whole_run(tmp_path)
-    launch_two(tmp_path)
+    launch("engines.ranks", [str(tmp_path), "2"], ranks=2, environment={"ACCELERATE_USE_CPU": "true"})
     main(tmp_path, 1)
     assert_the_same_training(tmp_path)
     found = torch.load(tmp_path / "mixture.pt", weights_only=True)

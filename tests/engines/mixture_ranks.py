@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 
-from .conftest import history, make_dataset, parameters_of
-from .ranks import fixed_rollouts, make
+from trainers.conftest import history, make_dataset, parameters_of
+from trainers.rollouts import fixed_rollouts, picky_reward
+
+from .ranks import make
 
 KEYS = (
     "loss",
@@ -24,12 +26,6 @@ KEYS = (
 )
 ADAPTIVE = {"curriculum": {"kind": "worst_domain", "step_size": 20.0, "smoothing": 0.0}}
 CHECKPOINT = "checkpoint-2"
-
-
-def picky_reward(prompts: list[Any], completion_ids: list[list[int]], **kwargs: Any) -> list[float]:
-    """Every second problem is always wrong; else right where the first token's number is odd."""
-    hopeless = [int(prompt[0]["content"].split("=")[0].lstrip("abcdefgh+")) % 2 for prompt in prompts]
-    return [0.0 if no else float(ids[0] % 2) for no, ids in zip(hopeless, completion_ids, strict=True)]
 
 
 def trainer_on(directory: Path, ranks: int, **options: Any) -> Any:

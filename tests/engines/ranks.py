@@ -10,24 +10,10 @@ import torch
 
 from mcpo_rl.rewards import make_verifier_reward
 from mcpo_rl.trainers.trl import MCPOConfig, MCPOTrainer
-
-from .conftest import history, make_dataset, make_model, make_tokenizer, parameters_of, parity_reward
+from trainers.conftest import history, make_dataset, make_model, make_tokenizer, parameters_of, parity_reward
+from trainers.rollouts import fixed_rollouts
 
 KEYS = ("loss", "grad_norm", "domain/math/accuracy", "contrastive/loss", "contrastive/weight", "contrastive/grad_norm")
-
-
-def fixed_rollouts(prompts: list[Any], trainer: Any) -> dict[str, Any]:
-    """The same completions for a prompt wherever it is rolled out; uneven lengths."""
-    tokenizer, seen = make_tokenizer(), {}
-    prompt_ids, completion_ids = [], []
-    for prompt in prompts:
-        text = prompt[0]["content"]
-        seen[text] = seen.get(text, -1) + 1
-        generator = torch.Generator().manual_seed(sum(map(ord, text)) * 10 + seen[text])
-        length = int(torch.randint(2, 9, (), generator=generator))
-        prompt_ids.append(tokenizer(text)["input_ids"])
-        completion_ids.append(torch.randint(3, 26, (length,), generator=generator).tolist())
-    return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": None}
 
 
 def make(directory: Path, **options: Any) -> MCPOTrainer:
