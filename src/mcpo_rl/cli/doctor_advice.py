@@ -182,8 +182,8 @@ def host_bytes(plan: RunPlan, *, loads_once: bool, per_rank: float) -> float:
     """Return the main memory of one machine: its processes, and the larger of loading and of a checkpoint.
 
     Each process reads the whole weights unless one does for all (FSDP's `fsdp_cpu_ram_efficient_loading`, ZeRO-3's
-    `zero3_init_flag`). For a checkpoint FSDP's `FULL_STATE_DICT` gathers weights and moments on the first process, ZeRO-3
-    16-bit weights. What is offloaded lies here too.
+    `zero3_init_flag`). For a checkpoint FSDP's `FULL_STATE_DICT` gathers weights and moments on the first process,
+    ZeRO-3 16-bit weights. What is offloaded lies here too.
     """
     ranks = plan.ranks_per_node
     loading = plan.shape.parameters * plan.weight_bytes * (1 if loads_once else ranks)
@@ -208,8 +208,8 @@ def generation_note(plan: RunPlan, max_tokens: int) -> str:
     if plan.generation == "colocate":
         wanted = plan.rollouts_per_rank * plan.vllm_parallel
         return (
-            f"vLLM's cache holds {vllm_sequences(plan, max_tokens):.0f} full rollouts of {max_tokens:,} tokens at once, "
-            f"of {wanted} an engine draws in a step; shorter ones take less, and the rest wait"
+            f"vLLM's cache holds {vllm_sequences(plan, max_tokens):.0f} rollouts of {max_tokens:,} tokens at once; an "
+            f"engine draws {wanted} in a step, shorter ones take less, and what has no room waits"
         )
     return (
         f"transformers draws {plan.rollouts_per_rank} rollouts at once: {kv_cache_bytes(plan) / GIB:.1f} GiB of cache"

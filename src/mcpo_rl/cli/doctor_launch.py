@@ -42,8 +42,8 @@ def find_launch(recipe: Path, config: str | None, gpus: int | None) -> Launch:
     """Return how a recipe is launched.
 
     Args:
-        recipe: The recipe's file. The first `accelerate launch --config_file F` in the comments at its head counts where
-            no configuration is given.
+        recipe: The recipe's file. The first `accelerate launch --config_file F` in the comments at its head counts
+            where no configuration is given.
         config: An Accelerate configuration: a file, or the name of a shipped one (`fsdp2`).
         gpus: Training GPUs in all, in the place of those that the configuration has.
 

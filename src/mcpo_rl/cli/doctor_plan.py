@@ -79,7 +79,7 @@ def check_recipe(recipe: Recipe, launch: Launch) -> Checked:
 
 
 def _config_for(recipe: Recipe, ranks: int) -> MCPOConfig:
-    """Return the configuration of one process that has the micro-batches of all: TRL checks the same generation batch."""
+    """Return the configuration of one process with the micro-batches of all: TRL checks the same generation batch."""
     training = dict(recipe.training)
     size = training.get("per_device_train_batch_size", 8)
     if isinstance(size, int) and not isinstance(size, bool):  # else the check of types tells it

@@ -89,7 +89,7 @@ def _facts(plan: RunPlan, checked: Checked, launch: Launch, device: Device) -> d
     problems = vllm_findings(plan, max_tokens=longest)
     fits = most <= plan.gpu_memory and not problems
     return {
-        "recipe": checked.recipe.model,
+        "model": checked.recipe.model,
         "parameters": plan.shape.parameters,
         "trained": plan.trained,
         "engine": plan.engine,
@@ -130,14 +130,15 @@ def _launch_line(recipe: str, changes: list[str], launch: Launch) -> str:
 
 def _as_text(facts: dict[str, Any]) -> str:
     step, device = facts["step"], facts["device"]
-    trained = "" if facts["trained"] == facts["parameters"] else f", {facts['trained'] / 1e6:.1f}M of them trained"
+    trained = "" if facts["trained"] == facts["parameters"] else f", LoRA trains {_count(facts['trained'])}"
+    each = "" if device["cpu"] else " each"
     where = "this machine's CPU" if device["cpu"] else f"{facts['gpus']} GPU{'s' if facts['gpus'] > 1 else ''}"
     if facts["machines"] > 1:
         where += f" on {facts['machines']} machines"
     rollouts = step["prompts"] * step["generations"]
     lines = [
-        f"model    {facts['recipe']}: {facts['parameters'] / 1e9:.3f}e9 parameters ({facts['shape_from']}){trained}",
-        f"on       {where}, {ENGINES[facts['engine']]}; {device['memory_gib']:g} GiB each ({device['origin']})",
+        f"model    {facts['model']}: {_count(facts['parameters'])} parameters ({facts['shape_from']}){trained}",
+        f"on       {where}, {ENGINES[facts['engine']]}; {device['memory_gib']:g} GiB{each} ({device['origin']})",
         f"a step   {step['prompts']} prompts x {step['generations']} = {rollouts} rollouts of at most "
         f"{step['prompt_tokens']:,} + {step['completion_tokens']:,} tokens; domains: {', '.join(step['domains'])}",
         f"         micro-batches of {step['micro_batch']}, {step['accumulation']} accumulated",
@@ -150,6 +151,10 @@ def _as_text(facts: dict[str, Any]) -> str:
     if not device["cpu"]:
         lines.append(f"Main memory of a machine: about {facts['host_gib']:g} GiB.")
     return "\n".join([*lines, *_verdict(facts)])
+
+
+def _count(parameters: int) -> str:
+    return f"{parameters / 1e9:.3f} billion" if parameters >= 1e9 else f"{parameters / 1e6:.1f} million"
 
 
 def _table(phases: dict[str, dict[str, float]]) -> list[str]:

@@ -17,8 +17,8 @@ _SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 def find_shape(name: str) -> tuple[DecoderShape, str]:
     """Return the shape of a model, and where it was read.
 
-    Asked in this order: the bundled models, a directory, the local hub cache, the shipped table of published numbers, the
-    hub.
+    Asked in this order: the bundled models, a directory, the local hub cache, the shipped table of published numbers,
+    the hub.
 
     Args:
         name: As `resolve_model` takes it.
