@@ -212,7 +212,6 @@ def test_the_head_gives_unit_rows_whatever_the_scale():
 
 
 @pytest.mark.gpu
-@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gives_the_same_numbers_twice_and_those_of_the_cpu(make_ordinary_pool):
     pool = make_ordinary_pool(400)

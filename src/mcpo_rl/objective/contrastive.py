@@ -283,7 +283,7 @@ def _add_consolidate(
     torch.addmm(against[:, None], scaled, z_domain.T, alpha=-1, out=x)  # L_i - s_iq / tau (B, C)
     # An anchor is no positive of its own: x = -inf gives l = 0 and sigma = 0.
     x.diagonal(rows.start - domain.anchors.start).fill_(-torch.inf)
-    for part in x.split(max(1, _CACHED // domain.num_anchors)):
+    for part in torch.split(x, max(1, _CACHED // domain.num_anchors)):
         sums.consolidate += weight * _softplus(part).sum(dim=1).sum(dtype=torch.float64)
     sigma, strength = x.sigmoid_(), config.consolidate_weight * weight
     if sums.gradient is not None:

@@ -34,7 +34,7 @@ class HeadPass:
         # Of a row are kept: the features, their layer norm, the inner layer before and after its activation, the
         # embedding before and after its normalisation.
         per_row = 2 * (head.feature_dim + head.hidden_dim + head.embedding_dim) * head.inner.weight.itemsize
-        self._chunks = features.split(max(1, kept_bytes // per_row))
+        self._chunks = torch.split(features, max(1, kept_bytes // per_row))
         self._graph: tuple[Tensor, Tensor] | None = None
         if len(self._chunks) == 1:
             self._graph = self._forward(features)
@@ -56,7 +56,8 @@ class HeadPass:
             return feature_grads, ()
         parameters = tuple(self._head.parameters())
         head_grads: tuple[Tensor, ...] = ()
-        into, of_z = feature_grads.split(len(self._chunks[0])), gradient.split(len(self._chunks[0]))
+        rows = len(self._chunks[0])
+        into, of_z = torch.split(feature_grads, rows), torch.split(gradient, rows)
         for chunk, chunk_into, chunk_gradient in zip(self._chunks, into, of_z, strict=True):
             h, z = self._graph if self._graph is not None else self._forward(chunk)
             of_h, *of_parameters = torch.autograd.grad(z, (h, *parameters), chunk_gradient)

@@ -52,7 +52,7 @@ def centered_features(pool: RolloutPool, dtype: torch.dtype = torch.float32, row
     means = _domain_means(features, domain, pool.usable, wide)
     unit = torch.empty(len(rows), pool.feature_dim, dtype=dtype, device=pool.device)
     size = _chunk_rows(features)
-    for part, into in zip(rows.split(size), unit.split(size), strict=True):
+    for part, into in zip(torch.split(rows, size), torch.split(unit, size), strict=True):
         h, mean = features[part].to(wide), means[domain[part]]
         rounding = 16 * torch.finfo(wide).eps * (h.norm(dim=1) + mean.norm(dim=1))
         into.copy_(_unit_rows(h - mean, rounding))
@@ -64,7 +64,7 @@ def _domain_means(features: Tensor, domain: Tensor, usable: Tensor, dtype: torch
     member = (torch.nn.functional.one_hot(domain) * usable[:, None]).to(dtype)  # (N, D); a product, unlike index_add,
     total = torch.zeros(member.shape[1], features.shape[1], dtype=dtype, device=features.device)  # is deterministic
     size = _chunk_rows(features)
-    for of_chunk, chunk in zip(member.split(size), features.split(size), strict=True):
+    for of_chunk, chunk in zip(torch.split(member, size), torch.split(features, size), strict=True):
         total.addmm_(of_chunk.T, chunk.to(dtype))
     return total / member.sum(dim=0).clamp(min=1)[:, None]
 
