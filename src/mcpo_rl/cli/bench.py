@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mcpo_rl.cli.bench_tables import tables
 from mcpo_rl.errors import ConfigError, MissingDependencyError, nearest
 
 
@@ -27,44 +32,80 @@ def add_parser(subparsers: Any) -> None:
         "  build              rows per second of a build of 100,000 generated problems, by stage\n"
         "  stream             memory that reading and building take of a Parquet file of 2 GiB\n"
         "  mixture            milliseconds per batch, by size and curriculum",
-        epilog="example:\n  mcpo-rl bench overhead pool --output bench.json",
+        epilog="examples:\n  mcpo-rl bench overhead pool --output bench.json\n"
+        "  mcpo-rl bench --markdown bench.json     the tables of that file for a page",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(MEASURES)} (default: all)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the measurements as JSON")
+    parser.add_argument(
+        "--busy", type=int, default=0, metavar="N", help="keep N processes busy meanwhile: what a loaded machine shows"
+    )
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="measure nothing; print what --output wrote as Markdown tables"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
+    if args.markdown is not None:
+        for name, facts in _read(args.markdown).items():
+            print("\n\n".join(table.markdown() for table in tables(name, facts)), end="\n\n")
+        return 0
     for name in args.names:
         if name not in MEASURES:
             raise ConfigError(f"unknown benchmark `{name}`; there are {', '.join(MEASURES)}.{nearest(name, MEASURES)}")
+    if args.busy < 0:
+        raise ConfigError(f"--busy is {args.busy}; expected a number of processes, 0 or more.")
     if args.output is not None:
         _write(args.output, {})  # a place that cannot be written should show now, not after minutes
     from mcpo_rl.cli.machine import machine_facts
 
-    results: dict[str, Any] = {"machine": machine_facts()}
-    print(_table("machine", results["machine"]))
-    for name in args.names or MEASURES:
-        results[name] = MEASURES[name]()
-        print(_table(name, results[name]), flush=True)
-        if args.output is not None:  # after each: a long measurement that is stopped keeps what it has
-            _write(args.output, results)
+    load = {"load_average": round(os.getloadavg()[0], 2), "busy_processes": args.busy}
+    results: dict[str, Any] = {"machine": {**machine_facts(), **load}}
+    _print("machine", results["machine"])
+    with _busy(args.busy):
+        for name in args.names or MEASURES:
+            results[name] = MEASURES[name]()
+            _print(name, results[name])
+            if args.output is not None:  # after each: a long measurement that is stopped keeps what it has
+                _write(args.output, results)
     return 0
+
+
+def _print(name: str, facts: dict[str, Any]) -> None:
+    print("\n\n".join(table.text() for table in tables(name, facts)), flush=True)
+
+
+@contextmanager
+def _busy(count: int) -> Iterator[None]:
+    """Keep `count` processes at work inside."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: sum(range(1000))"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 def _overhead() -> dict[str, Any]:
     from mcpo_rl.cli.bench_overhead import measure_overhead
+    from mcpo_rl.cli.progress import progress_of
 
-    return measure_overhead()
+    return measure_overhead(progress=lambda case: progress_of(f"overhead: {case}", "turns"))
 
 
 def _overhead_smollm2() -> dict[str, Any]:
-    from mcpo_rl.cli.bench_overhead import measure_overhead
+    from mcpo_rl.cli.bench_overhead import SMOLLM2_CASES, Setting, measure_overhead
+    from mcpo_rl.cli.progress import progress_of
 
+    setting = Setting(
+        model="builtin:smollm2-135m", turns=4, prompts=3, generations=4, micro_batch=4, completion_length=48
+    )
     try:
-        return measure_overhead("builtin:smollm2-135m", 3, prompts=3, generations=4, micro_batch=4)
+        return measure_overhead(setting, SMOLLM2_CASES, lambda case: progress_of(f"SmolLM2-135M: {case}", "turns"))
     except MissingDependencyError as missing:
         return {"not measured": str(missing)}
 
@@ -138,16 +179,13 @@ def _write(path: Path, results: dict[str, Any]) -> None:
         raise ConfigError(f"--output: cannot write {path}: {error.strerror}.") from error
 
 
-def _table(title: str, facts: dict[str, Any]) -> str:
-    rows = list(_flat(facts))
-    width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in rows)])
-
-
-def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """Return nested measurements as rows of dotted name and value."""
-    if isinstance(value, dict) and value:
-        return [row for key, item in value.items() for row in _flat(item, f"{name}.{key}" if name else str(key))]
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return [row for index, item in enumerate(value) for row in _flat(item, f"{name}.{index}")]
-    return [(name, f"{value:.4g}" if isinstance(value, float) else str(value))]
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--markdown: cannot read {path}: {error.strerror}.") from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"--markdown: {path} is not JSON ({error}); give a file that --output wrote.") from error
+    if not isinstance(results, dict) or "machine" not in results:
+        raise ConfigError(f"--markdown: {path} holds no measurements; give a file that --output wrote.")
+    return results

@@ -16,7 +16,17 @@ DOMAINS, PROMPTS, GROUP = 3, 12, 8
 INPUTS, FEATURES, HEAD = 24, 32, 16
 
 
-def measure_exactness(seed: int = 0, micro_batch: int = 7, block_size: int = 11) -> dict[str, Any]:
+def measure_exactness() -> dict[str, Any]:
+    """Return `objective`'s differences and, under `steps`, those of real training steps on one and two processes.
+
+    `steps` is a list of records: see `mcpo_rl.cli.bench_exactness_trainer.measure_steps`.
+    """
+    from mcpo_rl.cli.bench_exactness_trainer import measure_ranks, measure_steps
+
+    return {**measure_objective(), "steps": [*measure_steps(), *measure_ranks()]}
+
+
+def measure_objective(seed: int = 0, micro_batch: int = 7, block_size: int = 11) -> dict[str, Any]:
     """Return the largest relative differences, by precision; measured on the CPU in well under a second.
 
     `micro_batched`: the network's parameter gradients from `sum_i <h_i, stop_grad(g_i)>` over micro-batches, against

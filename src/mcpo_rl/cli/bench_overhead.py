@@ -1,227 +1,230 @@
-"""What the contrastive term costs: an optimizer step of `MCPOTrainer` against TRL's `GRPOTrainer`, same rollouts."""
+"""What the contrastive term costs: an optimizer step of `MCPOTrainer` against TRL's `GRPOTrainer`, same rollouts.
+
+Two processes, one a trainer, take turns, so that a busy machine slows both alike and neither sees the other's memory.
+"""
 
 from __future__ import annotations
 
 import json
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, replace
 from typing import Any
 
+from mcpo_rl.cli.bench_overhead_worker import Setting
+from mcpo_rl.cli.bench_phases import PHASES
 from mcpo_rl.errors import RunError
 
+METHODS = ("grpo", "mcpo")
 
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """One measurement: what is trained on."""
+CASES: dict[str, dict[str, Any]] = {
+    "old log-probs": {"source": "old_logps"},
+    "old log-probs, ready completions": {"source": "old_logps", "ready": True},
+    "decoding": {"source": "generation"},
+    "decoding, verified": {"source": "generation", "reward": "verifier"},
+    "forward pass": {"source": "forward"},
+    "forward pass, ready completions": {"source": "forward", "ready": True},
+}
+"""By where the hidden states come from, and what else a step has to do."""
 
-    model: str = "builtin:tiny"
-    """As `load_model_and_tokenizer` takes it."""
-    steps: int = 8
-    """Measured optimizer steps of each trainer; one more before them is not counted."""
-    prompts: int = 6
-    """Prompts of a generation batch, of three domains."""
-    generations: int = 8
-    """Rollouts of each prompt."""
-    micro_batch: int = 12
-    """Rollouts of one backward pass."""
-    completion_length: int = 64
-    """Tokens a completion may have."""
-    level: int = 1
-    """Level of difficulty of the procedural prompts: longer prompts at higher levels."""
+SMOLLM2_CASES = ("old log-probs, ready completions", "decoding", "forward pass, ready completions")
+"""Those that matter for a model of a real size; some minutes on a CPU."""
+
+Progress = Callable[[int, int], None]
+"""Told the turns done, and of how many."""
 
 
-def measure_overhead(model: str = "builtin:tiny", steps: int = 8, **options: int) -> dict[str, float]:
-    """Time both trainers step by step in turns, then the peak memory of each in a process of its own.
-
-    Both sample with the same random numbers at the same weights (the learning rate is 0, the optimizer still works), so
-    they see the same rollouts. The reward is the parity of the first token: no verifier blurs the ratio.
+def measure_overhead(
+    setting: Setting | None = None,
+    cases: Sequence[str] = tuple(CASES),
+    progress: Callable[[str], AbstractContextManager[Progress]] = lambda case: nullcontext(lambda done, of: None),
+) -> dict[str, Any]:
+    """Measure `cases`, names of `CASES`, one after the other.
 
     Args:
-        model: as `mcpo_rl.models.load_model_and_tokenizer` takes it.
-        steps: measured optimizer steps of each trainer.
-        **options: other fields of `Setting`.
+        setting: What the cases have in common.
+        cases: Which.
+        progress: Opened with the name of each case; what it yields is told the turns.
 
     Returns:
-        `time_ratio` (median over the pairs of steps), `grpo_step_s`, `mcpo_step_s` (medians), `pool_phase_s` (median),
-        `memory_ratio` (of the processes' peak resident sizes), `grpo_peak_mib`, `mcpo_peak_mib`, `rollouts`, `tokens`
-        (generated and read in all, the same for both).
+        What the cases have in common; `time`, `memory` and `phases`: see `time_record`, `memory_record` and
+        `phase_records`.
 
     Raises:
         RunError: the two did not see the same rollouts, or a process failed.
     """
-    setting = Setting(model=model, steps=steps, **options)
-    found = measure_time(setting)
-    grpo, mcpo = (_peak_in_a_process(setting, method) for method in ("grpo", "mcpo"))
-    return {**found, "memory_ratio": mcpo / grpo, "grpo_peak_mib": grpo, "mcpo_peak_mib": mcpo}
+    setting = setting or Setting()
+    result: dict[str, Any] = {key: value for key, value in asdict(setting).items() if key in _COMMON}
+    result |= {"time": [], "memory": [], "phases": []}
+    for name in cases:
+        with progress(name) as turned:
+            found = measure_case(replace(setting, **CASES[name]), turned)
+        result["time"].append({"case": name, **time_record(found)})
+        result["memory"].append({"case": name, **memory_record(found)})
+        result["phases"] += [{"case": name, **record} for record in phase_records(found)]
+    return result
 
 
-def measure_time(setting: Setting) -> dict[str, float]:
-    """Return the part of `measure_overhead` that concerns time."""
-    with _trainer(setting, "grpo") as grpo, _trainer(setting, "mcpo") as mcpo:
-        pool_times = _time_calls(mcpo, "_run_pool_phase")
-        grpo_times, mcpo_times = _in_turns([grpo, mcpo])
-        tokens = [trainer.state.num_input_tokens_seen for trainer in (grpo, mcpo)]
-    if tokens[0] != tokens[1]:
-        raise RunError(f"The two trainers saw {tokens[0]} and {tokens[1]} tokens: not the same rollouts.")
+_COMMON = ("model", "prompts", "generations", "micro_batch", "completion_length", "level", "threads")
+
+
+def measure_case(setting: Setting, progress: Progress) -> dict[str, list[dict[str, Any]]]:
+    """Let both trainers take all turns; return the answers of each: the measured turns, then the memory."""
+    import torch
+
+    gpu = torch.cuda.is_available()
+    with Worker("grpo", setting) as grpo, Worker("mcpo", setting) as mcpo:
+        workers = {"grpo": grpo, "mcpo": mcpo}
+        for worker in workers.values():
+            worker.answer()
+        found: dict[str, list[dict[str, Any]]] = {method: [] for method in METHODS}
+        for turn in range(setting.turns + 1):
+            # Whoever comes second finds another machine: the caches, the clock rate. So the order turns round.
+            for method in METHODS if turn % 2 == 0 else reversed(METHODS):
+                # On a GPU the phases are measured in every other turn, which then does not count for the ratio.
+                workers[method].order("phases" if not gpu or turn % 2 else "go")
+                found[method].append(workers[method].answer())
+            _check_same_rollouts(*(found[method][-1] for method in METHODS))
+            progress(turn, setting.turns)
+        for method in METHODS:
+            found[method] = [*found[method][1:], workers[method].answer()]
+    return found
+
+
+def _check_same_rollouts(grpo: dict[str, Any], mcpo: dict[str, Any]) -> None:
+    if grpo["rollouts"] != mcpo["rollouts"]:
+        raise RunError(
+            f"The two trainers did not roll out the same tokens ({grpo['tokens']} and {mcpo['tokens']} so far), so "
+            "their times cannot be compared."
+        )
+
+
+def time_record(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Compare the times of a case.
+
+    Returns:
+        `source` of the hidden states; `pairs` of turns; `grpo_step_s` and `mcpo_step_s`, medians; `ratio`, the median
+        over the pairs of MCPO's time over GRPO's, with `low` and `high`, its 95% interval (bootstrap over the pairs);
+        `of_medians`, the ratio of the medians; `cpu_ratio`, the median over the pairs for the processors' time, which
+        other processes on the machine disturb less (on a GPU it is only what the host does).
+    """
+    turns = {method: _that_count(found[method][:-1]) for method in METHODS}
+    ratios, cpu_ratios = (
+        [mcpo[key] / grpo[key] for grpo, mcpo in zip(turns["grpo"], turns["mcpo"], strict=True)]
+        for key in ("step_s", "cpu_s")
+    )
+    medians = {method: statistics.median(turn["step_s"] for turn in turns[method]) for method in METHODS}
+    low, high = median_interval(ratios)
     return {
-        "time_ratio": statistics.median(ours / theirs for ours, theirs in zip(mcpo_times, grpo_times, strict=True)),
-        "grpo_step_s": statistics.median(grpo_times),
-        "mcpo_step_s": statistics.median(mcpo_times),
-        "pool_phase_s": statistics.median(pool_times[1:]),
-        "rollouts": float(setting.prompts * setting.generations),
-        "tokens": float(tokens[0]),
+        "source": turns["mcpo"][-1]["source"],
+        "pairs": len(ratios),
+        "grpo_step_s": medians["grpo"],
+        "mcpo_step_s": medians["mcpo"],
+        "ratio": statistics.median(ratios),
+        "low": low,
+        "high": high,
+        "of_medians": medians["mcpo"] / medians["grpo"],
+        "cpu_ratio": statistics.median(cpu_ratios),
     }
 
 
-def _parity_reward(completion_ids: list[list[int]], **kwargs: Any) -> list[float]:
-    return [float(ids[0] % 2) for ids in completion_ids]
+def memory_record(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Compare the peaks of the two processes: resident memory, or the GPU's where there is one.
 
-
-@contextmanager
-def _trainer(setting: Setting, method: str) -> Iterator[Any]:
-    from transformers import PrinterCallback
-    from trl import GRPOConfig, GRPOTrainer
-
-    from mcpo_rl.data import to_dataset
-    from mcpo_rl.data.procedural import generate
-    from mcpo_rl.models import load_model_and_tokenizer
-    from mcpo_rl.trainers.trl import MCPOConfig, MCPOTrainer
-
-    per_domain = -(-setting.prompts // 3) * (setting.steps + 1)
-    problems = [
-        problem
-        for domain in ("math", "code", "logic")
-        for problem in generate(domain=domain, split="train", count=per_domain, seed=0, level=setting.level)
-    ]
-    model, tokenizer = load_model_and_tokenizer(setting.model)
-    own: dict[str, Any] = {"contrastive_warmup_steps": 0} if method == "mcpo" else {}
-    trainer_class, config = (MCPOTrainer, MCPOConfig) if method == "mcpo" else (GRPOTrainer, GRPOConfig)
-    with tempfile.TemporaryDirectory() as directory:
-        trainer = trainer_class(
-            model,
-            _parity_reward,
-            config(
-                output_dir=directory,
-                per_device_train_batch_size=setting.micro_batch,
-                gradient_accumulation_steps=setting.prompts * setting.generations // setting.micro_batch,
-                num_generations=setting.generations,
-                max_completion_length=setting.completion_length,
-                max_steps=setting.steps + 1,
-                learning_rate=0.0,
-                gradient_checkpointing=False,
-                bf16=False,
-                save_strategy="no",
-                logging_strategy="no",
-                report_to=[],
-                disable_tqdm=True,
-                seed=0,
-                **own,
-            ),
-            to_dataset(problems),
-            processing_class=tokenizer,
-        )
-        trainer.remove_callback(PrinterCallback)  # what is printed here is the measurement
-        yield trainer
-
-
-def _in_turns(trainers: list[Any]) -> list[list[float]]:
-    """Train all of them in turns, a step each; return the times of their steps but the first.
-
-    transformers' training loop cannot be entered step by step, so each trainer has a thread and a callback
-    hands a baton around. Each keeps a random state of its own.
+    Returns:
+        `grpo_peak_mib`, `mcpo_peak_mib` and their `ratio`; `ratio_above_start`, of what both took above that which they
+        held before training (the libraries and the model); `tokens_per_turn`, prompts and completions of a generation
+        batch.
     """
-    import torch
-    from transformers import TrainerCallback
+    memory = {method: found[method][-1] for method in METHODS}
+    above = {method: memory[method]["peak_mib"] - memory[method]["start_mib"] for method in METHODS}
+    return {
+        "grpo_peak_mib": memory["grpo"]["peak_mib"],
+        "mcpo_peak_mib": memory["mcpo"]["peak_mib"],
+        "ratio": memory["mcpo"]["peak_mib"] / memory["grpo"]["peak_mib"],
+        "ratio_above_start": above["mcpo"] / above["grpo"] if above["grpo"] > 0 else None,
+        "tokens_per_turn": round(found["mcpo"][-2]["tokens"] / len(found["mcpo"])),  # the warm-up, but not the memory
+    }
 
-    batons = [threading.Semaphore(0) for _ in trainers]
-    times: list[list[float]] = [[] for _ in trainers]
-    failures: list[BaseException] = []
 
-    class Turn(TrainerCallback):  # type: ignore[misc]  # transformers' callbacks are untyped
-        def __init__(self, index: int) -> None:
-            self.index, self.started = index, 0.0
+def _that_count(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the turns without measured phases; all where there are no others, since measuring them then is free."""
+    return [turn for turn in turns if turn["phases"] is None] or turns
 
-        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-            state = torch.get_rng_state()
-            batons[(self.index + 1) % len(trainers)].release()
-            batons[self.index].acquire()
-            torch.set_rng_state(state)
-            self.started = time.perf_counter()
 
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            times[self.index].append(time.perf_counter() - self.started)
+def phase_records(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the mean seconds a step of each phase, by trainer, and what MCPO adds; each adds up to its `step_s`."""
+    means: dict[str, dict[str, float]] = {}
+    for method in METHODS:
+        turns = [turn["phases"] for turn in found[method][:-1] if turn["phases"] is not None]
+        means[method] = {name: statistics.fmean(turn[name] for turn in turns) for name in PHASES}
+    means["mcpo - grpo"] = {name: means["mcpo"][name] - means["grpo"][name] for name in PHASES}
+    return [{"trainer": method, **of, "step_s": sum(of.values())} for method, of in means.items()]
 
-    def work(index: int) -> None:
-        batons[index].acquire()
+
+def median_interval(values: list[float], resamples: int = 2000) -> tuple[float, float]:
+    """Return the 2.5 and 97.5 percentiles of the median of values drawn with replacement."""
+    chance = random.Random(0)
+    medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(resamples))
+    return medians[int(0.025 * resamples)], medians[int(0.975 * resamples)]
+
+
+class Worker:
+    """A process that trains, one turn for each order.
+
+    Args:
+        method: `grpo` or `mcpo`.
+        setting: What it trains on.
+    """
+
+    def __init__(self, method: str, setting: Setting) -> None:
+        self._method = method
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
+        command = [sys.executable, "-m", "mcpo_rl.cli.bench_overhead_worker", method, json.dumps(asdict(setting))]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
+        )
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert self._process.stdin and self._process.stdout
+        if error[0] is not None:
+            self._process.kill()
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
+
+    def order(self, what: str) -> None:
+        """Let it take a turn: `go`, or `phases` to measure those too."""
+        assert self._process.stdin
         try:
-            if not failures:
-                torch.manual_seed(0)
-                trainers[index].train()
-        except BaseException as error:  # carried to the caller's thread
-            failures.append(error)
-        batons[(index + 1) % len(trainers)].release()
+            print(what, file=self._process.stdin, flush=True)
+        except BrokenPipeError:
+            raise self._failure() from None
 
-    threads = [threading.Thread(target=work, args=(index,), daemon=True) for index in range(len(trainers))]
-    for index, (trainer, thread) in enumerate(zip(trainers, threads, strict=True)):
-        trainer.add_callback(Turn(index))
-        thread.start()
-    batons[0].release()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    return [steps[1:] for steps in times]
+    def answer(self) -> dict[str, Any]:
+        """Return its next answer.
 
+        Raises:
+            RunError: it has ended; with its last line.
+        """
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._failure()
+        facts: dict[str, Any] = json.loads(line)
+        return facts
 
-def _time_calls(target: Any, name: str) -> list[float]:
-    """Record how long each call of a method of `target` takes."""
-    original, times = getattr(target, name), []
-
-    def timed(*args: Any, **kwargs: Any) -> Any:
-        started = time.perf_counter()
-        try:
-            return original(*args, **kwargs)
-        finally:
-            times.append(time.perf_counter() - started)
-
-    setattr(target, name, timed)
-    return times
-
-
-def _peak_in_a_process(setting: Setting, method: str) -> float:
-    """Return the peak resident size, in MiB, of a process that trains with `method` for a few steps."""
-    command = [sys.executable, "-m", "mcpo_rl.cli.bench_overhead", method, json.dumps(asdict(setting))]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RunError(f"The process that measures the memory of {method} failed: {last}")
-    return float(done.stdout.strip().splitlines()[-1])
-
-
-def _print_own_peak(method: str, setting: Setting) -> None:
-    with _trainer(setting, method) as trainer:
-        trainer.train()
-    print(_own_peak_mib())
-
-
-def _own_peak_mib() -> float:
-    import resource
-
-    status = Path("/proc/self/status")
-    if status.exists():  # on Linux getrusage may still hold the peak of the process that started this one
-        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-        return int(line.split()[1]) / 2**10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB elsewhere
-
-
-if __name__ == "__main__":
-    _print_own_peak(sys.argv[1], Setting(**json.loads(sys.argv[2])))
+    def _failure(self) -> RunError:
+        self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines() or ["it left no message"]
+        return RunError(f"The process that trains with {self._method} ended early: {lines[-1]}")
