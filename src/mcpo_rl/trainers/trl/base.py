@@ -134,6 +134,26 @@ class ContrastiveTrainer:
         """Refuse to resume from a state file that does not fit, before anything is loaded."""
         check_launch(state.get("launch"), self, where)
 
+    def _load_own_state(self, state: dict[str, Any], where: str) -> None:
+        """Go on from a state file's head and strength.
+
+        Raises:
+            CheckpointError: there are none, or the head has other widths.
+        """
+        if self._pool_phase is None:
+            return
+        if state["contrastive"] is None:
+            raise CheckpointError(
+                f"{where} was written with contrastive_coef=0: it has no contrastive head to continue with. "
+                "Resume with contrastive_coef=0, or start a new run with the checkpoint as the model."
+            )
+        try:
+            self._pool_phase.load_state_dict(state["contrastive"])
+        except ConfigError as error:
+            raise CheckpointError(
+                f"{where} does not fit this configuration: {error} (head_dim and head_hidden_dim of MCPOConfig)"
+            ) from error
+
     def _set_up_callbacks(self) -> None:
         callbacks = self.callback_handler.callbacks
         if any(isinstance(callback, ProgressCallback) for callback in callbacks):
@@ -158,9 +178,10 @@ class ContrastiveTrainer:
                 raise CheckpointError(f"There is no complete checkpoint in {self.args.output_dir} to resume from.")
             resume_from_checkpoint = str(last)
         if resume_from_checkpoint:
-            # Refuse before anything is loaded.
+            # Before the engine loads anything: what does not fit is refused in time.
             state = read_state(resume_from_checkpoint, torch.device("cpu"))
             self._check_own_state(state, str(resume_from_checkpoint))
+            self._load_own_state(state, str(resume_from_checkpoint))
         try:
             return super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
         finally:
@@ -195,23 +216,6 @@ class ContrastiveTrainer:
             rotate_checkpoints(
                 output_dir=str(run_directory), save_total_limit=limit, best_model_checkpoint=best, use_mtime=True
             )
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
-        if checkpoint is None or self._pool_phase is None:
-            return
-        state = read_state(checkpoint, self.accelerator.device)["contrastive"]
-        if state is None:
-            raise CheckpointError(
-                f"{checkpoint} was written with contrastive_coef=0: it has no contrastive head to continue with. "
-                "Resume with contrastive_coef=0, or start a new run with the checkpoint as the model."
-            )
-        try:
-            self._pool_phase.load_state_dict(state)
-        except ConfigError as error:
-            raise CheckpointError(
-                f"{checkpoint} does not fit this configuration: {error} (head_dim and head_hidden_dim of MCPOConfig)"
-            ) from error
 
 
 _OWN_PROGRESS = {"ProgressCallback", "NotebookProgressCallback", "PrinterCallback"}
