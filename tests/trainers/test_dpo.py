@@ -14,6 +14,7 @@ from datasets import Dataset
 from peft import LoraConfig
 from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from mcpo_rl.errors import ConfigError, ProblemError, UnknownDomainError
 from mcpo_rl.objective import RolloutPool, contrastive_loss
@@ -94,7 +95,7 @@ class Compared(TrainerCallback):
     """At every optimizer step: the gradients that are there, and those of one giant backward."""
 
     def __init__(self, trainer: Any) -> None:
-        self.trainer, self.errors, self.norms = trainer, [], []
+        self.trainer, self.errors, self.losses = trainer, [], []
         self.metrics: list[dict[str, float]] = []
         fetch = trainer.get_batch_samples
 
@@ -108,7 +109,9 @@ class Compared(TrainerCallback):
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         found = self._take_gradients()
-        self._giant_loss().backward()
+        loss = self._giant_loss()
+        self.losses.append(loss.item())
+        loss.backward()
         expected = self._take_gradients()
         self.errors.append(relative_error(found, expected))
         for name, parameter in self.trainer.model.named_parameters():
@@ -158,6 +161,7 @@ def compare(make_dpo: Any, *, dtype: torch.dtype, policy: bool = True, model: An
     trainer.train()
     assert all(metrics["positives"] > 2 for metrics in compared.metrics)
     assert min(history(trainer, "contrastive/grad_norm")) > 0
+    assert history(trainer, "loss") == pytest.approx(compared.losses, rel=1e-5)
     return compared.errors
 
 
@@ -240,6 +244,7 @@ def test_relative_strength_and_evaluation(make_dpo):
     # Against the running mean of the policy's norm, which moves little from step to step here.
     assert all(0.2 < ratio < 0.4 for ratio in history(trainer, "contrastive/grad_ratio")[1:])
     evaluated = [row for row in trainer.state.log_history if "eval_loss" in row]
+    assert type(trainer.data_collator) is DataCollatorForPreference
     assert len(evaluated) == 2 and not any("contrastive" in key for row in evaluated for key in row)
 
 
