@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mcpo_rl.cli.bench_exactness_trainer import measure_ranks
-from mcpo_rl.cli.bench_overhead import CASES, Setting, Worker, measure_overhead
+from mcpo_rl.cli.bench_overhead import CASES, Worker, measure_overhead
+from mcpo_rl.cli.bench_overhead_worker import Setting
 from mcpo_rl.errors import RunError
 
 pytestmark = pytest.mark.engines

@@ -6,9 +6,11 @@ Seconds are no test's business, nor can waiting for a device be counted on a CPU
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import math
+import weakref
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from mcpo_rl.cli.bench_overhead import _check_same_rollouts
 from mcpo_rl.cli.bench_overhead_worker import Setting, own_memory_mib, serve
 from mcpo_rl.cli.bench_phases import PHASES
 from mcpo_rl.errors import RunError
+from mcpo_rl.trainers.trl.features import unwrapped
 
 from .conftest import make_model, make_tokenizer
 
@@ -127,3 +130,21 @@ def test_a_worker_ends_with_the_one_who_asked(setting):
 def test_the_peak_is_this_process_own():
     now, peak = own_memory_mib()
     assert 10 < now <= peak < 100_000
+
+
+def test_a_model_is_unwrapped_once_and_not_kept():
+    calls: list[torch.nn.Module] = []
+
+    class Accelerator:
+        def unwrap_model(self, model: torch.nn.Module) -> torch.nn.Module:
+            calls.append(model)
+            return model[0]
+
+    accelerator, model = Accelerator(), torch.nn.Sequential(torch.nn.Linear(2, 2))
+    assert unwrapped(accelerator, model) is unwrapped(accelerator, model) is model[0]
+    assert len(calls) == 1
+    held = weakref.ref(model)
+    calls.clear()
+    del model
+    gc.collect()
+    assert held() is None

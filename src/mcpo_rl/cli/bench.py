@@ -98,7 +98,8 @@ def _overhead() -> dict[str, Any]:
 
 
 def _overhead_smollm2() -> dict[str, Any]:
-    from mcpo_rl.cli.bench_overhead import SMOLLM2_CASES, Setting, measure_overhead
+    from mcpo_rl.cli.bench_overhead import SMOLLM2_CASES, measure_overhead
+    from mcpo_rl.cli.bench_overhead_worker import Setting
     from mcpo_rl.cli.progress import progress_of
 
     setting = Setting(

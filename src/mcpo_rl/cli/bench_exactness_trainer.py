@@ -207,7 +207,7 @@ class Comparison:
         if expected.keys() != self._found.keys():
             raise RunError("The training step left gradients on other parameters than one backward pass does.")
         difference = torch.stack([(self._found[name] - expected[name]).norm() for name in expected]).norm()
-        return (difference / torch.stack([value.norm() for value in expected.values()]).norm()).item()
+        return float(difference / torch.stack([value.norm() for value in expected.values()]).norm())
 
     def _pool_loss(self) -> Any:
         """Return L on the rollouts of all processes, with the graph of one forward pass of all of them."""

@@ -21,6 +21,7 @@ from mcpo_rl.trainers.trl.features import (
     find_feature_module,
     inference,
     is_peft,
+    unwrapped,
 )
 from mcpo_rl.trainers.trl.generation import GenerationMismatch, GenerationTap
 from mcpo_rl.trainers.trl.requirements import is_sharded, no_generation_tap
@@ -78,7 +79,7 @@ class FeatureReader:
         if not (self._open and wanted and self._generation_works):
             yield None
             return
-        model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+        model = unwrapped(trainer.accelerator, trainer.model_wrapped)
         tap = GenerationTap(model, trainer.args.feature_layer, trainer.args.feature_pooling, trainer.eos_token_ids)
         with tap:
             yield tap
@@ -87,7 +88,7 @@ class FeatureReader:
     def keep_generated(self, tap: GenerationTap, completion_ids: list[list[int]]) -> None:
         """Complete the features of these completions, or fall back to forward passes from now on."""
         trainer = self._trainer
-        model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+        model = unwrapped(trainer.accelerator, trainer.model_wrapped)
         try:
             with inference(model), trainer.accelerator.autocast():
                 self.generated = tap.features(completion_ids)
@@ -192,7 +193,7 @@ class FeatureReader:
         return features[order.argsort()]
 
     def _feature_module(self) -> torch.nn.Module:
-        model = self._trainer.accelerator.unwrap_model(self._trainer.model)
+        model = unwrapped(self._trainer.accelerator, self._trainer.model)
         return find_feature_module(model, self._trainer.args.feature_layer)
 
 
@@ -204,7 +205,7 @@ def pooled_forward(trainer: Any, passes: Iterable[Mapping[str, Tensor]]) -> Tens
         passes: the inputs of each: `input_ids` and `attention_mask` (B, T), and `completion_mask` (B, C), the tokens
             that count among the last C of the T.
     """
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = unwrapped(trainer.accelerator, trainer.model)
     module = find_feature_module(model, trainer.args.feature_layer)
     pieces: list[Tensor] = []
     with inference(trainer.model), trainer.accelerator.autocast():

@@ -5,6 +5,7 @@ Axes: B rows of a batch, T tokens of prompt and completion, C tokens of the comp
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -16,6 +17,23 @@ from torch.utils.hooks import RemovableHandle
 
 from mcpo_rl.errors import ConfigError, ModelError
 from mcpo_rl.objective import pool_hidden_states
+
+
+_UNWRAPPED: weakref.WeakKeyDictionary[nn.Module, weakref.ref[nn.Module]] = weakref.WeakKeyDictionary()
+
+
+def unwrapped(accelerator: Any, model: nn.Module) -> nn.Module:
+    """Return accelerate's `unwrap_model`, remembered for each model.
+
+    It reads the metadata of installed packages at each call: 1.5 ms, in every micro-batch.
+    """
+    known = _UNWRAPPED.get(model)
+    inner: nn.Module | None = None if known is None else known()
+    if inner is None:
+        inner = accelerator.unwrap_model(model)
+        assert inner is not None
+        _UNWRAPPED[model] = weakref.ref(inner)
+    return inner
 
 
 def find_backbone(model: nn.Module) -> nn.Module:
