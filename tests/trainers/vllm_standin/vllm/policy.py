@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
+from transformers.integrations import deepspeed
 
 from vllm.sampling_params import SamplingParams
 
@@ -27,7 +29,9 @@ class Policy:
     """
 
     def __init__(self, path: str, seed: int) -> None:
-        self.model = AutoModelForCausalLM.from_pretrained(path).eval()
+        # With ZeRO-3 transformers would give this rank a shard of it; vLLM does not load by transformers.
+        with patch.object(deepspeed, "_hf_deepspeed_config_weak_ref", None):
+            self.model = AutoModelForCausalLM.from_pretrained(path).eval()
         self.events: list[tuple[Any, ...]] = []
         self.awake = {"weights", "kv_cache"}
         self._missing: set[str] = set()  # parameters whose values were discarded
