@@ -70,6 +70,8 @@ def test_a_run_directory_is_complete(command: Command, recipe: Path, problems_fi
     manifest = run.read_manifest()
     assert manifest["status"] == "finished"
     assert manifest["step"] == 2
+    assert manifest["feature_source"] == "generation"
+    assert "hidden states from generation" in answer.out
     assert manifest["data"]["train"]["domains"] == {"logic": 6, "math": 6}
     assert yaml.safe_load(run.config_file.read_text())["max_steps"] == 2
     steps = [row for row in run.read_metrics() if "reward" in row]
@@ -86,7 +88,9 @@ def test_grpo_is_the_run_without_the_contrastive_term(
     half_right: None, command: Command, recipe: Path, tmp_path: Path
 ) -> None:
     assert command("train", recipe, "--max_steps", 1, "--method", "grpo", "--quiet").status == 0
-    rows = RunDirectory.open(tmp_path / "run").read_metrics()
+    run = RunDirectory.open(tmp_path / "run")
+    assert run.read_manifest()["feature_source"] is None
+    rows = run.read_metrics()
     assert "domain/math/accuracy" in rows[0]
     assert not [key for key in rows[0] if key.startswith("contrastive/")]
 

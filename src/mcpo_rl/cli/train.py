@@ -68,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
         return 130
     if outcome.evaluation is not None:
         print(evaluation_table(outcome.evaluation))
+    if outcome.feature_source is not None:
+        print(f"pool:   hidden states from {outcome.feature_source} (feature_source)")
     print(f"run:    {outcome.path}")
     print(f"report: mcpo-rl report {shlex.quote(str(outcome.path))}")
     return 0

@@ -58,6 +58,8 @@ class TrainingOutcome:
     """Stopped by a signal, after a checkpoint."""
     is_main_process: bool = True
     """False on the other ranks of a distributed run: they write and print nothing."""
+    feature_source: str | None = None
+    """Where the hidden states of the pool came from (`generation`, `old_logps`, `forward`); None: there was no pool."""
     metrics: dict[str, float] = field(default_factory=dict)
     """The trainer's summary (`train_runtime`, `train_loss`, ...)."""
     evaluation: EvaluationResult | None = None
@@ -138,10 +140,12 @@ def _train(
     if main:
         trainer.rollout_observers.append(lambda batch: _keep(run, batch))
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    source = trainer.feature_source_in_use
     outcome: dict[str, Any] = {"path": run.path, "step": trainer.state.global_step, "is_main_process": main}
+    outcome["feature_source"] = source
     if interrupt.interrupted:
         if main:
-            run.write_manifest(status="interrupted", step=trainer.state.global_step)
+            run.write_manifest(status="interrupted", step=trainer.state.global_step, feature_source=source)
         return TrainingOutcome(interrupted=True, metrics=result.metrics, **outcome)
     save_final_model(trainer, run.path / "model")
     evaluation = None
@@ -153,7 +157,8 @@ def _train(
         # One rank alone cannot generate with a sharded model, and the others would time out waiting for it.
         print(f"evaluate on one device: mcpo-rl eval --model {run.path} --problems ...", file=sys.stderr)
     if main:
-        run.write_manifest(status="finished", step=trainer.state.global_step, summary=result.metrics)
+        facts = {"step": trainer.state.global_step, "feature_source": source, "summary": result.metrics}
+        run.write_manifest(status="finished", **facts)
     return TrainingOutcome(interrupted=False, metrics=result.metrics, evaluation=evaluation, **outcome)
 
 

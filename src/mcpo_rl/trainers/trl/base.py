@@ -17,7 +17,7 @@ from mcpo_rl.errors import CheckpointError, ConfigError
 from mcpo_rl.trainers.trl import requirements
 from mcpo_rl.trainers.trl.callbacks import GenerationAlignment, InterruptCallback
 from mcpo_rl.trainers.trl.checkpoint import find_last_complete_checkpoint, read_state, whole_or_absent, write_state
-from mcpo_rl.trainers.trl.features import find_feature_module
+from mcpo_rl.trainers.trl.features import find_feature_module, unwrapped
 from mcpo_rl.trainers.trl.launch import check_launch, launch_facts
 from mcpo_rl.trainers.trl.nonfinite import check_policy_gradient
 from mcpo_rl.trainers.trl.policy_phase import ContrastivePart, PolicyPhase
@@ -98,7 +98,7 @@ class ContrastiveTrainer:
             accumulation=self.current_gradient_accumulation_steps,
             scaled=bool(self.loss_is_scaled_for_ga),
         )
-        module = find_feature_module(self.accelerator.unwrap_model(model), self.args.feature_layer)
+        module = find_feature_module(unwrapped(self.accelerator, model), self.args.feature_layer)
         return self._policy_phase.loss(policy_loss, module, part)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:

@@ -18,7 +18,6 @@ from torch.utils.hooks import RemovableHandle
 from mcpo_rl.errors import ConfigError, ModelError
 from mcpo_rl.objective import pool_hidden_states
 
-
 _UNWRAPPED: weakref.WeakKeyDictionary[nn.Module, weakref.ref[nn.Module]] = weakref.WeakKeyDictionary()
 
 
