@@ -56,6 +56,17 @@ def test_ties_go_to_the_lowest_row_in_tiles(block_size, share, num_positives, ma
     torch.testing.assert_close(tiles.scores, one_by_one.scores)
 
 
+def test_of_equals_of_one_prompt_the_lowest_row_is_chosen():
+    """Three directions, each held by two rollouts of one prompt; no two prompts score the same."""
+    way = torch.tensor([[1, 0], [0.8, 0.6], [0.6, 0.8]], dtype=torch.float64)
+    z = way[torch.tensor([0, 0, 2, 1, 1, 2])]
+    rows = torch.arange(6)
+    prompts = torch.tensor([0, 0, 2, 1, 1, 2])
+    pool = RolloutPool(features=z, domains=(prompts > 0).long(), prompts=prompts, correct=rows >= 0)
+    tiles, one_by_one = chosen(pool, z, num_positives=2)
+    assert tiles.rows.tolist() == one_by_one.rows.tolist() == [[3, 2]] * 2 + [[0, -1]] * 4
+
+
 def test_without_a_tie_nothing_is_chosen_twice(make_z, monkeypatch):
     def never(*_):
         raise AssertionError("the slow search was used")

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mcpo_rl.errors import ConfigError
-from mcpo_rl.objective import ContrastiveConfig, RolloutPool, contrastive_loss
+from mcpo_rl.objective import ContrastiveConfig, RolloutPool, contrastive_loss, transferability
 from mcpo_rl.objective.contrastive import contrastive_terms
 from mcpo_rl.objective.transferability import centered_features
 
@@ -69,6 +69,14 @@ def test_unusable_rollouts_do_not_move_the_mean():
     features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [50.0, 9.0]])
     pool = pool_of([0, 0, 0], features=features, usable=[True, True, False])
     assert centered_features(pool)[:2].tolist() == [[-1.0, 0.0], [1.0, 0.0]]
+
+
+def test_centring_in_chunks_is_the_same(make_ordinary_pool, monkeypatch):
+    pool, rows = make_ordinary_pool(40), torch.tensor([3, 39, 0, 7])
+    whole = centered_features(pool, torch.float64)
+    monkeypatch.setattr(transferability, "_CHUNK", 5 * 3)  # three rows
+    torch.testing.assert_close(centered_features(pool, torch.float64), whole)
+    torch.testing.assert_close(centered_features(pool, torch.float64, rows), whole[rows])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
