@@ -115,7 +115,7 @@ def _eight_bit(plan: RunPlan) -> RunPlan | None:
 
 
 def _lora(plan: RunPlan) -> RunPlan | None:
-    if plan.lora_parameters:
+    if plan.lora_parameters or plan.shape.sparse_layers:
         return None
     from mcpo_rl.models.shape_lookup import lora_parameters
 

@@ -57,7 +57,7 @@ def layer_bytes_per_token(shape: DecoderShape, plan: PassPlan) -> float:
     - attention keeps queries, keys and values for all heads (keys and values are repeated) and its output: 4 c a e, and
       4 a for the row sums; norms of queries and keys (4 + c) (a + k) e; the mask c T;
     - a gated feed-forward block keeps gate, activation, up and their product: 4 c f, that of each expert that a token
-      goes through, with its own copies of input and output.
+      goes through, with its own copies of input and output, which autocast keeps in float32 as well.
     """
     c, h, q = plan.compute_bytes, shape.hidden, shape.query
     normalised = FLOAT32 if shape.family.startswith("gemma") else c
@@ -66,14 +66,16 @@ def layer_bytes_per_token(shape: DecoderShape, plan: PassPlan) -> float:
     attention = 4 * c * q + FLOAT32 * shape.heads + (c * plan.tokens if plan.mask else 0)
     if shape.head_norms:
         attention += (FLOAT32 + normalised) * (q + shape.key_value)
-    return norms + attention + _feed_forward_bytes_per_token(shape, c)
+    return norms + attention + _feed_forward_bytes_per_token(shape, plan)
 
 
-def _feed_forward_bytes_per_token(shape: DecoderShape, c: int) -> float:
+def _feed_forward_bytes_per_token(shape: DecoderShape, plan: PassPlan) -> float:
+    c, h = plan.compute_bytes, shape.hidden
     if not shape.sparse_layers:
         return 4.0 * c * shape.intermediate
-    expert = 4 * shape.expert_intermediate + 2 * shape.hidden
-    sparse = c * (shape.experts_per_token * expert + 4 * shape.shared_intermediate) + FLOAT32 * shape.experts
+    expert = c * (4 * shape.expert_intermediate + 2 * h) + (2 * FLOAT32 * h if plan.autocast else 0)
+    sparse = shape.experts_per_token * expert + 4 * c * shape.shared_intermediate
+    sparse += FLOAT32 * (shape.experts + (h if plan.autocast else 0))
     share = shape.sparse_layers / shape.layers
     return share * sparse + (1 - share) * 4 * c * shape.intermediate
 

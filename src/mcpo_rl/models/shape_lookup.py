@@ -60,7 +60,7 @@ def lora_parameters(shape: DecoderShape, arguments: Mapping[str, Any] | None) ->
         arguments: Of `peft.LoraConfig`; None is no LoRA, and 0.
 
     Raises:
-        ConfigError: `target_modules` is a pattern, or names modules that a decoder does not have.
+        ConfigError: `target_modules` is a pattern, names modules that a decoder does not have, or reaches experts.
 
     Example:
         >>> from mcpo_rl.models.known_shapes import KNOWN_SHAPES
@@ -70,22 +70,17 @@ def lora_parameters(shape: DecoderShape, arguments: Mapping[str, Any] | None) ->
     if arguments is None:
         return 0
     h, f, q, kv = shape.hidden, shape.intermediate, shape.query, shape.key_value
-    dense = shape.layers - shape.sparse_layers  # experts are one tensor each kind, which LoRA passes over
-    widths = {
-        "q_proj": (h + q) * shape.layers,
-        "k_proj": (h + kv) * shape.layers,
-        "v_proj": (h + kv) * shape.layers,
-        "o_proj": (q + h) * shape.layers,
-        "gate_proj": (h + f) * dense,
-        "up_proj": (h + f) * dense,
-        "down_proj": (f + h) * dense,
-    }
+    widths = {"q_proj": h + q, "k_proj": h + kv, "v_proj": h + kv, "o_proj": q + h}
+    if not shape.sparse_layers:  # PEFT has ways of its own with experts
+        widths |= {"gate_proj": h + f, "up_proj": h + f, "down_proj": f + h}
     targets = arguments.get("target_modules") or ["q_proj", "v_proj"]  # PEFT's own choice for these families
     names = [*widths] if targets == "all-linear" else [targets] if isinstance(targets, str) else list(targets)
     unknown = [name for name in names if name not in widths]
-    if unknown:
+    if unknown or (targets == "all-linear" and shape.sparse_layers):
+        found = unknown[0] if unknown else "all-linear"
         raise ConfigError(
-            f"`peft.target_modules` has {unknown[0]!r}; memory can be estimated for `all-linear` and a list of "
-            f"{', '.join(widths)}.{nearest(str(unknown[0]), widths)}"
+            f"`peft.target_modules` has {found!r}; for this model memory can be estimated for a list of "
+            f"{', '.join(widths)}{'' if shape.sparse_layers else ', and for `all-linear`'}."
+            f"{nearest(str(found), widths)}"
         )
-    return int(arguments.get("r", 8)) * sum(widths[name] for name in names)
+    return int(arguments.get("r", 8)) * shape.layers * sum(widths[name] for name in names)
