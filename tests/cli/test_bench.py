@@ -15,7 +15,9 @@ from mcpo_rl.cli.bench_exactness import measure_objective
 from mcpo_rl.cli.bench_mixture import measure_mixture
 from mcpo_rl.cli.bench_overhead import median_interval, memory_record, phase_records, time_record
 from mcpo_rl.cli.bench_phases import PHASES, PhaseClock
-from mcpo_rl.cli.bench_tables import tables
+from mcpo_rl.cli.bench_tables import as_markdown, tables
+
+PUBLISHED = Path(__file__).parents[2] / "benchmarks"
 
 
 def test_exactness_holds() -> None:
@@ -102,6 +104,17 @@ def test_the_written_file_as_markdown(command: Callable[..., Any], tmp_path: Pat
     start = lines.index("**overhead: time**")
     assert lines[start + 2 : start + 6] == ["| case | ratio |", "| --- | --- |", "| a\\|b | 1.023 |", "| c | - |"]
     assert "| memory_mib | 3 |" in lines
+
+
+def test_markdown_measures_nothing(command: Callable[..., Any], tmp_path: Path) -> None:
+    answer = command("bench", "exactness", "--markdown", tmp_path / "bench.json")
+    assert answer.status == 2
+    assert "measures nothing" in answer.err
+
+
+@pytest.mark.parametrize("path", sorted(PUBLISHED.glob("*.json")), ids=lambda path: path.name)
+def test_published_pages_hold_what_was_measured(path: Path) -> None:
+    assert path.with_suffix(".md").read_text() == as_markdown(json.loads(path.read_text())) + "\n"
 
 
 @pytest.mark.parametrize(

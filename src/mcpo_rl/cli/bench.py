@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mcpo_rl.cli.bench_tables import tables
+from mcpo_rl.cli.bench_tables import as_markdown, tables
 from mcpo_rl.errors import ConfigError, MissingDependencyError, nearest
 
 
@@ -50,8 +50,9 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     if args.markdown is not None:
-        for name, facts in _read(args.markdown).items():
-            print("\n\n".join(table.markdown() for table in tables(name, facts)), end="\n\n")
+        if args.names or args.output is not None or args.busy:
+            raise ConfigError("--markdown measures nothing: give it alone, with a file that --output wrote.")
+        print(as_markdown(_read(args.markdown)))
         return 0
     for name in args.names:
         if name not in MEASURES:
@@ -113,8 +114,9 @@ def _overhead_smollm2() -> dict[str, Any]:
 
 def _pool() -> dict[str, Any]:
     from mcpo_rl.cli.bench_pool import measure_pool
+    from mcpo_rl.cli.progress import progress_of
 
-    return measure_pool()
+    return measure_pool(progress=progress_of("pool", "pools"))
 
 
 def _exactness() -> dict[str, Any]:

@@ -52,6 +52,11 @@ def tables(name: str, facts: dict[str, Any]) -> list[Table]:
     return found
 
 
+def as_markdown(results: dict[str, dict[str, Any]]) -> str:
+    """Return the tables of all benchmarks, by name, for a page."""
+    return "\n\n".join(table.markdown() for name, facts in results.items() for table in tables(name, facts))
+
+
 def _are_records(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
