@@ -43,7 +43,6 @@ HOOKS: dict[str, list[str]] = {
     "train": ["self", "resume_from_checkpoint", "trial"],
     "_run_epoch": ["self", "model", "epoch"],
     "_save_checkpoint": ["self", "model", "trial"],
-    "_load_optimizer_and_scheduler": ["self", "checkpoint"],
 }
 """Methods of TRL's trainers that ours extend, with the parameters that they count on."""
 
