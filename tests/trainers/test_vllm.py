@@ -18,7 +18,7 @@ from mcpo_rl.trainers.trl import MCPOConfig, MCPORLOOConfig, MCPORLOOTrainer, MC
 from mcpo_rl.trainers.trl.features import find_backbone
 
 from .conftest import history, make_dataset, make_model, parameters_of
-from .mixture_ranks import picky_reward
+from .rollouts import picky_reward
 from .test_exact_gradient import compare
 from .vllm_seam import free_port, trl_with_vllm
 
