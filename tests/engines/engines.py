@@ -84,7 +84,9 @@ def start_anew() -> None:
     The process group stays.
     """
     from accelerate.state import AcceleratorState, GradientState, PartialState
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+    unset_hf_deepspeed_config()
     AcceleratorState._reset_state()
     GradientState._reset_state()
     PartialState._reset_state()

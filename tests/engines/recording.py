@@ -120,11 +120,11 @@ class Recording(TrainerCallback):
             self.steps[-1]["gradients"] = self._whole(whole_gradient)
 
     def _whole(self, read: Callable[[torch.nn.Parameter], torch.Tensor | None]) -> Tensors:
-        """Read one tensor per trained parameter on every process; keep it on the main one."""
+        """Read one tensor per parameter on every process; keep it on the main one."""
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         found: Tensors = {}
         for name, parameter in model.named_parameters():
-            value = read(parameter) if parameter.requires_grad else None
+            value = read(parameter)
             if value is not None and self.trainer.accelerator.is_main_process:
                 found[name] = value.detach().cpu().clone()
         return found
@@ -143,7 +143,9 @@ def whole_weight(parameter: torch.nn.Parameter) -> torch.Tensor:
 
 
 def whole_gradient(parameter: torch.nn.Parameter) -> torch.Tensor | None:
-    """Return a parameter's gradient with the shards of all ranks."""
+    """Return a parameter's gradient with the shards of all ranks; None for one that is not trained."""
+    if not parameter.requires_grad:
+        return None
     if hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping"):
         from deepspeed.utils import safe_get_full_grad
 

@@ -42,37 +42,37 @@ class Reference:
         self.batch = self._batch(self.rollouts)
         self.counts = self.batch["completion_mask"].any(dim=1)
         self.rewards = torch.tensor([_total(rollout["rewards"]) for rollout in self.rollouts], dtype=torch.float64)
-        self.head_loss: Pool | None = None
+        self.pool: Pool | None = None
+        """The pool's sets, once a gradient was computed."""
 
     def gradients(self, number: int) -> tuple[Tensors, Tensors]:
         """Return the gradients of the policy loss and of w * L that optimizer step `number` should have."""
+        return self._gradients(self.rows_of(number), number, self.scenario.micro_batches / self.scenario.accumulation)
+
+    def gradients_of_all(self) -> tuple[Tensors, Tensors]:
+        """Return the gradients of the two losses on the whole generation batch, at the weights that generated it."""
+        return self._gradients([*range(len(self.rollouts))], 0, 1.0)
+
+    def _gradients(self, rows: list[int], number: int, share: float) -> tuple[Tensors, Tensors]:
         step = self.recorded["steps"][number]
-        rows = self._rows_of(step)
         model = self._model(step["weights"])
         parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
         log_probs, features = self._forward(model)
-        policy = self._policy_loss(log_probs, rows) + self._balance_loss(model, step)
+        policy = self._policy_loss(log_probs, rows, share) + self._balance_loss(model, step)
         # The step sees its own rollouts alone; the factor makes up for those of the other steps.
         here = torch.zeros(len(features), 1, dtype=torch.bool)
         here[rows] = True
-        contrastive = (
-            self._share
-            * COEF
-            * self._contrastive_loss(torch.where(here, features, features.detach()), self._head(number))
-        )
-        return _gradients(policy, parameters), _gradients(contrastive, parameters)
-
-    @property
-    def _share(self) -> float:
-        return self.scenario.micro_batches / self.scenario.accumulation
+        seen = torch.where(here, features, features.detach())
+        contrastive = share * COEF * self._contrastive_loss(seen, self._head(number))
+        return _take_gradients(policy, parameters), _take_gradients(contrastive, parameters)
 
     def _head(self, number: int) -> Tensors:
         """Return the head that the step's gradients on h came from: of the last pool phase until then."""
         return next(step["head"] for step in reversed(self.recorded["steps"][: number + 1]) if "head" in step)
 
-    def _rows_of(self, step: dict[str, Any]) -> list[int]:
+    def rows_of(self, number: int) -> list[int]:
         """Return the step's rollouts as numbers among the N."""
-        each = len(self.rollouts) // self.recorded["ranks"]
+        each, step = len(self.rollouts) // self.recorded["ranks"], self.recorded["steps"][number]
         return [rank * each + row for rank, micro in enumerate(step["rows"]) for rows in micro for row in rows]
 
     # -- forward -------------------------------------------------------------------------------------------------------
@@ -95,9 +95,8 @@ class Reference:
             from .training import lora
 
             model = get_peft_model(model, lora())
-        missing, unexpected = model.load_state_dict(weights, strict=False)
-        trained = {name for name, value in model.named_parameters() if value.requires_grad}
-        assert not unexpected and not trained & set(missing), (missing, unexpected)
+        assert weights.keys() == {name for name, _ in model.named_parameters()}
+        model.load_state_dict(weights, strict=False)  # not strict: tied weights have one name only
         if self.scenario.family.startswith("qwen3_moe"):
             model.set_experts_implementation("eager")  # the grouped kernel knows no float64
         return model.to(self.dtype).eval()
@@ -138,10 +137,12 @@ class Reference:
                 advantages[start : start + GENERATIONS] = (group - scored.mean()) / (scored.std() + 1e-4)
         return advantages.nan_to_num(0.0)
 
-    def _policy_loss(self, log_probs: torch.Tensor, rows: list[int]) -> torch.Tensor:
-        with torch.no_grad():
-            old, _ = self._forward(self._model(self.recorded["steps"][0]["weights"]))
-        ratio = (log_probs - (old if self.scenario.source == "old_logps" else log_probs.detach())).exp()
+    def _policy_loss(self, log_probs: torch.Tensor, rows: list[int], share: float) -> torch.Tensor:
+        old = log_probs.detach()
+        if self.scenario.learning_rate and self.scenario.source == "old_logps":  # the weights have moved since
+            with torch.no_grad():
+                old, _ = self._forward(self._model(self.recorded["steps"][0]["weights"]))
+        ratio = (log_probs - old).exp()
         advantages = self._advantages()[:, None]
         loss = -torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages)
         mask = self.batch["completion_mask"].to(loss.dtype)
@@ -151,7 +152,7 @@ class Reference:
         if kind == "dr_grpo":
             return loss.sum() / (len(rows) * self.scenario.arguments(1)["max_completion_length"])
         assert kind == "dapo"
-        return self._share * loss.sum() / mask.sum().clamp(min=1)
+        return share * loss.sum() / mask.sum().clamp(min=1)
 
     def _balance_loss(self, model: torch.nn.Module, step: dict[str, Any]) -> torch.Tensor | float:
         """The experts' load balance, which is defined on a micro-batch: its mean over them."""
@@ -182,8 +183,8 @@ class Reference:
             correct=self.rewards >= 1,
             usable=self.counts & ~self.rewards.isnan(),
         )
-        self.head_loss = Pool(pool, z.detach(), ContrastiveConfig())
-        return differentiable_loss(z, self.head_loss)
+        self.pool = Pool(pool, z.detach(), ContrastiveConfig())
+        return differentiable_loss(z, self.pool)
 
 
 def relative_errors(found: Tensors, expected: Tensors) -> tuple[float, float]:
@@ -207,7 +208,7 @@ def add(one: Tensors, other: Tensors) -> Tensors:
     return {name: one[name] + other[name] for name in one}
 
 
-def _gradients(loss: torch.Tensor, parameters: Tensors) -> Tensors:
+def _take_gradients(loss: torch.Tensor, parameters: Tensors) -> Tensors:
     found = torch.autograd.grad(loss, [*parameters.values()], retain_graph=True, allow_unused=True)
     pairs = zip(parameters.items(), found, strict=True)
     return {name: torch.zeros_like(value) if found is None else found for (name, value), found in pairs}

@@ -33,6 +33,9 @@ class Scenario:
     iterations: int = 1
     steps: int = 1
     learning_rate: float = 0.0
+    model_first: bool = False
+    """Whether the model is made before the engine is known. Else ZeRO-3 shards it while it is made, and draws other
+    weights."""
     lora: bool = False
     bf16: bool = False
     source: str | None = None
@@ -114,7 +117,29 @@ SCENARIOS: dict[str, Scenario] = {
     "sampled": Scenario(rollouts=None),
     "sampled_last_token": Scenario(rollouts=None, options={"feature_pooling": "last", "feature_layer": 1}),
     "sampled_lora": Scenario(rollouts=None, lora=True),
+    # Relative strength, three generations: compared with the same on one rank.
+    "training": Scenario(
+        steps=3,
+        learning_rate=0.05,
+        model_first=True,
+        options={"contrastive_coef": None, "contrastive_warmup_steps": 2},
+    ),
 }
+
+
+FOUR_RANKS = (
+    "accumulation_1",
+    "accumulation_4",
+    "lengths_of_one_rank",
+    "rank_without_a_correct_rollout",
+    "rank_without_a_usable_rollout",
+    "rank_without_a_token_that_counts",
+    "lora",
+    "experts_balanced",
+    "several_steps_per_generation",
+    "training",
+)
+ONE_RANK = ("accumulation_1", "accumulation_4", "bf16", "several_steps_per_generation", "refreshed", "training")
 
 
 def _uneven(rank: int, ranks: int, generator: torch.Generator) -> tuple[int, int]:

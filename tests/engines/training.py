@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
-from transformers import set_seed
+from transformers import PreTrainedModel, set_seed
 
 from mcpo_rl.trainers.trl import MCPOConfig, MCPOTrainer
 from trainers.conftest import make_dataset, make_tokenizer
@@ -23,13 +23,18 @@ def lora() -> LoraConfig:
     return LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False)
 
 
+def make_model(scenario: Scenario) -> PreTrainedModel:
+    return make_family(scenario.family, tied=scenario.tied, initializer_range=scenario.scale)
+
+
 def make_trainer(scenario: Scenario, engine: Engine, directory: Path, *, gpu: bool = False) -> MCPOTrainer:
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     start_anew()
+    early = make_model(scenario) if scenario.model_first else None
     args = MCPOConfig(
         output_dir=str(directory / "out"), **scenario.arguments(ranks), **training_options(engine, gpu=gpu)
     )
-    model = make_family(scenario.family, tied=scenario.tied, initializer_range=scenario.scale)
+    model = early if early is not None else make_model(scenario)
     set_seed(11)  # LoRA's weights
     return MCPOTrainer(
         model,
