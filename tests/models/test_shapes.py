@@ -124,7 +124,7 @@ def test_a_model_that_nobody_knows_here(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_an_architecture_that_is_not_counted(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_embd": 768}))
-    with pytest.raises(ModelError, match="architecture of .* is gpt2"):
+    with pytest.raises(ModelError, match=r"architecture of .* is gpt2"):
         find_shape(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "num_attention_heads": 4}))
     with pytest.raises(ModelError, match="has no 'num_hidden_layers'"):
@@ -148,7 +148,7 @@ def test_lora_trains_as_many(family: str, options: dict[str, Any], arguments: di
 
 
 def test_lora_on_modules_that_are_not_there() -> None:
-    with pytest.raises(ConfigError, match="q_prj.*q_proj"):
+    with pytest.raises(ConfigError, match=r"q_prj.*q_proj"):
         lora_parameters(KNOWN_SHAPES["Qwen/Qwen3-4B"], {"target_modules": ["q_prj"]})
-    with pytest.raises(ConfigError, match="all-linear.*q_proj, k_proj, v_proj, o_proj"):
+    with pytest.raises(ConfigError, match=r"all-linear.*q_proj, k_proj, v_proj, o_proj"):
         lora_parameters(KNOWN_SHAPES["Qwen/Qwen3-30B-A3B"], {"target_modules": "all-linear"})

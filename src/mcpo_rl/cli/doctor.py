@@ -39,6 +39,9 @@ def add_parser(subparsers: Any) -> None:
     group.add_argument("--gpu-memory", type=float, metavar="GIB", help="of one GPU (default: this machine's, else 80)")
     group.add_argument("--accelerate", metavar="F", help="Accelerate configuration: a file or a shipped name (fsdp2)")
     group.add_argument("--prompt-tokens", type=int, metavar="N", help="tokens of the longest prompt")
+    group.add_argument(
+        "--measure", action="store_true", help="train two steps with random weights here, to hold the estimate against"
+    )
     group.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe")
 
 
@@ -62,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refuse_without_recipe(args: argparse.Namespace) -> None:
-    for name in ("gpus", "gpu_memory", "accelerate", "prompt_tokens", "set"):
-        if getattr(args, name) not in (None, []):
+    for name in ("gpus", "gpu_memory", "accelerate", "prompt_tokens", "measure", "set"):
+        if getattr(args, name) not in (None, False, []):
             raise ConfigError(f"--{name.replace('_', '-')} is about a recipe: add --recipe R.")
 
 

@@ -94,6 +94,12 @@ def _sleeping(plan: RunPlan) -> RunPlan | None:
     return replace(plan, vllm_sleeps=True) if plan.generation == "colocate" and not plan.vllm_sleeps else None
 
 
+def _colocated_vllm(plan: RunPlan) -> RunPlan | None:
+    if plan.generation != "transformers" or not plan.passes.triton:
+        return None
+    return replace(plan, generation="colocate", vllm_share=0.3, vllm_sleeps=True)
+
+
 def _smaller_share(plan: RunPlan) -> RunPlan | None:
     if plan.generation != "colocate":
         return None
@@ -144,6 +150,7 @@ _CHANGES: list[tuple[str, Change]] = [
         "accelerator_config: {{gradient_accumulation_kwargs: {{sync_each_batch: true}}}} (gradients stay sharded)",
         _reduce_each_batch,
     ),
+    ("use_vllm: true and vllm_enable_sleep_mode: true (its cache is paged)", _colocated_vllm),
     ("vllm_enable_sleep_mode: true (vLLM gives its memory back during the update)", _sleeping),
     ("vllm_gpu_memory_utilization: {share:.2f}", _smaller_share),
     ("sharded weights, gradients and optimizer: --config_file recipes/accelerate/fsdp2.yaml", _sharding),

@@ -87,7 +87,7 @@ def _config_for(recipe: Recipe, ranks: int) -> MCPOConfig:
     try:
         return training_config(replace(recipe, training=training), Path(recipe.output_dir))
     except ConfigError as error:
-        raise ConfigError(f"on {ranks} GPU{'s' if ranks > 1 else ''}: {error}") from error
+        raise ConfigError(f"on {ranks} GPUs: {error}" if ranks > 1 else str(error)) from error
 
 
 def _check_sizes(checked: Checked, launch: Launch) -> None:

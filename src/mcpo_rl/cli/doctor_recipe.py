@@ -55,6 +55,10 @@ def run(args: argparse.Namespace) -> int:
     plan = run_plan(checked, launch, shape, gpu_memory=device.memory, prompt_tokens=args.prompt_tokens, cpu=device.cpu)
     facts = _facts(plan, checked, launch, device) | {"shape_from": origin}
     facts["launch"] = _launch_line(args.recipe, changes, launch)
+    if args.measure:
+        from mcpo_rl.cli.doctor_measure import measured_step
+
+        facts["measured"] = measured_step(plan)
     print(json.dumps(facts, indent=2) if args.json else _as_text(facts))
     return 0 if facts["fits"] else 1
 
@@ -150,7 +154,14 @@ def _as_text(facts: dict[str, Any]) -> str:
     ]
     if not device["cpu"]:
         lines.append(f"Main memory of a machine: about {facts['host_gib']:g} GiB.")
-    return "\n".join([*lines, *_verdict(facts)])
+    lines += _verdict(facts)
+    if "measured" in facts:
+        told = facts["measured"]
+        lines.append(
+            f"Measured here, one process, two steps: {told['measured'] / GIB:.2f} GiB of weights, gradients, AdamW and "
+            f"activations; estimated {told['estimate'] / GIB:.2f} GiB, {told['ratio']:.2f} of it."
+        )
+    return "\n".join(lines)
 
 
 def _count(parameters: int) -> str:

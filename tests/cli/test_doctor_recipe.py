@@ -1,0 +1,160 @@
+"""`mcpo-rl doctor --recipe`: exit codes, what it says, and what it finds wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from mcpo_rl.models import measure
+from mcpo_rl.models.known_shapes import KNOWN_SHAPES
+
+RECIPE: dict[str, Any] = {
+    "model": "Qwen/Qwen3-4B",
+    "output_dir": "runs/x",
+    "problems": [
+        {"source": "procedural", "domain": "math", "split": "train", "count": 10},
+        {"source": "procedural", "domain": "logic", "split": "train", "count": 10},
+    ],
+    "num_generations": 8,
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 8,
+    "max_completion_length": 4096,
+    "bf16": True,
+    "report_to": "none",
+}
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    def recipe(head: str = "", **changes: Any) -> Path:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(head + yaml.safe_dump({**RECIPE, **changes}))
+        return path
+
+    return recipe
+
+
+def facts(answer: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(answer.out)
+    return found
+
+
+def test_what_fits_ends_with_0(command: Callable[..., Any], write: Callable[..., Path]) -> None:
+    answer = command("doctor", "--recipe", write(), "--gpus", 8, "--accelerate", "fsdp2", "--gpu-memory", 80)
+    assert answer.status == 0
+    for part in ("4.022 billion parameters", "8 GPUs, FSDP2; 80 GiB each", "gathered", "Fits by this estimate"):
+        assert part in answer.out
+    assert "accelerate launch --config_file" in answer.out
+
+
+def test_what_does_not_fit_ends_with_1_and_what_to_do(command: Callable[..., Any], write: Callable[..., Path]) -> None:
+    answer = command("doctor", "--recipe", write(), "--gpus", 1, "--gpu-memory", 40)
+    assert answer.status == 1
+    assert "Does not fit" in answer.out
+    what = answer.out.split("what to do", 1)[1]
+    assert "peft: {r: 16, target_modules: all-linear}" in what
+
+
+def test_every_remedy_holds_when_it_is_followed(command: Callable[..., Any], write: Callable[..., Path]) -> None:
+    recipe = write(gradient_checkpointing=False, use_vllm=True, vllm_mode="server")
+    words = ("doctor", "--recipe", recipe, "--accelerate", "fsdp2", "--gpu-memory", 40, "--json")
+    before = facts(command(*words))
+    assert not before["fits"] and before["peak_phase"] == "update"
+    told = {remedy["what"]: remedy["peak"] for remedy in before["remedies"]}
+    assert "gradient_checkpointing: true" in told
+    after = facts(command(*words, "--set", "gradient_checkpointing=true"))
+    assert after["fits"] and after["peak_gib"] == told["gradient_checkpointing: true"]
+
+
+def test_the_launch_line_at_the_head_counts(command: Callable[..., Any], write: Callable[..., Path]) -> None:
+    head = "# accelerate launch --config_file recipes/accelerate/deepspeed_zero3_2x8.yaml -m mcpo_rl train this\n"
+    found = facts(command("doctor", "--recipe", write(head), "--json"))
+    assert (found["engine"], found["gpus"], found["machines"]) == ("zero3", 16, 2)
+    found = facts(command("doctor", "--recipe", write(head), "--gpus", 1, "--gpu-memory", 200, "--json"))
+    assert (found["engine"], found["gpus"]) == ("one", 1)
+    found = facts(command("doctor", "--recipe", write(), "--gpus", 4, "--gpu-memory", 200, "--json"))
+    assert (found["engine"], found["gpus"]) == ("ddp", 4)
+
+
+def test_a_pool_of_all_ranks(command: Callable[..., Any], write: Callable[..., Path]) -> None:
+    words = ("doctor", "--recipe", write(), "--accelerate", "fsdp2", "--json")
+    small, large = (facts(command(*words, "--gpus", gpus)) for gpus in (8, 64))
+    assert large["step"]["prompts"] == 8 * small["step"]["prompts"] == 256
+    assert large["gib"]["pool"]["contrastive"] > small["gib"]["pool"]["contrastive"]
+    assert large["gib"]["update"]["weights"] < small["gib"]["update"]["weights"]
+    plain = facts(command("doctor", "--recipe", write(method="grpo"), "--json", "--gpu-memory", 200))
+    assert "pool" not in plain["gib"]
+
+
+def test_vllm_without_room(command: Callable[..., Any], write: Callable[..., Path]) -> None:
+    recipe = write(use_vllm=True, vllm_gpu_memory_utilization=0.1, vllm_max_model_length=5120)
+    answer = command("doctor", "--recipe", recipe, "--accelerate", "fsdp2", "--gpu-memory", 80)
+    assert answer.status == 1
+    assert "vLLM's share of 8.0 GiB has no room" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "message"),
+    [
+        ({"lerning_rate": 1e-6}, (), "unknown key `lerning_rate`. Did you mean `learning_rate`?"),
+        ({"problems": [{"hub": "openai/gsm8k", "splt": "train"}]}, (), "splt"),
+        (
+            {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 1},
+            ("--gpus", 3),
+            "on 3 GPUs: the trainer refuses",
+        ),
+        ({"num_generations": 128, "gradient_accumulation_steps": 32}, ("--gpus", 1), "a step has 1 prompts"),
+        ({"use_vllm": True, "vllm_tensor_parallel_size": 3}, ("--gpus", 8), "does not divide 8 GPUs"),
+        ({"use_vllm": True, "vllm_max_model_length": 4096}, (), "nothing is left for the prompt"),
+        ({}, ("--accelerate", "fsdp3"), "no Accelerate configuration fsdp3"),
+        ({}, ("--set", "max_steps"), "expected KEY=VALUE"),
+        ({"model": "./nowhere/at/all"}, (), "no model directory"),
+    ],
+)
+def test_mistakes_end_with_2_and_one_line(
+    command: Callable[..., Any],
+    write: Callable[..., Path],
+    changes: dict[str, Any],
+    words: tuple[Any, ...],
+    message: str,
+) -> None:
+    answer = command("doctor", "--recipe", write(**changes), *words)
+    assert answer.status == 2
+    assert message in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+
+
+def test_the_other_options_need_a_recipe(command: Callable[..., Any]) -> None:
+    answer = command("doctor", "--gpus", 8)
+    assert answer.status == 2
+    assert "--gpus is about a recipe" in answer.err
+
+
+def test_a_model_in_a_directory(command: Callable[..., Any], write: Callable[..., Path], model_path: Path) -> None:
+    answer = command("doctor", "--recipe", write(model=str(model_path), bf16=False, max_completion_length=16))
+    assert answer.status == 0
+    assert "this machine's CPU, one process" in answer.out
+    assert str(model_path / "config.json") in answer.out
+
+
+def test_measured_against_a_real_step(
+    command: Callable[..., Any], write: Callable[..., Path], model_path: Path
+) -> None:
+    recipe = write(model=str(model_path), bf16=False, max_completion_length=16)
+    found = facts(command("doctor", "--recipe", recipe, "--json", "--measure"))
+    assert found["measured"]["measured"] >= 0
+    answer = command("doctor", "--recipe", write(peft={"r": 8}), "--measure", "--gpu-memory", 80)
+    assert answer.status == 2 and "leave out `peft`" in answer.err
+
+
+def test_known_models_are_told_to_be_known(command: Callable[..., Any], write: Callable[..., Path]) -> None:
+    name = "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"
+    found = facts(command("doctor", "--recipe", write(model=name), "--gpu-memory", 200, "--json"))
+    assert found["parameters"] == KNOWN_SHAPES[name].parameters
+    assert found["shape_from"] == "published numbers"
