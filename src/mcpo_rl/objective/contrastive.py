@@ -151,7 +151,7 @@ class _Sums:
     z_negatives: Tensor  # (K, m)
     s_positives: Tensor  # s_ip (A, k)
     sigma_positives: Tensor  # share_weight w_ip sigma_ip (A, k)
-    share: Tensor  # (), float64 as the next: thousands of blocks are added up
+    share: Tensor  # (), float64 as the next: many blocks are added up
     consolidate: Tensor  # ()
     num_sharing: int  # anchors with P(i) != {}
     num_consolidating: int  # anchors with Q(i) != {}
@@ -187,12 +187,7 @@ def _blocks(pairs: Pairs, block_size: int | None) -> Iterator[tuple[DomainSlice,
 
 
 def _add_block(
-    sums: _Sums,
-    pairs: Pairs,
-    domain: DomainSlice,
-    rows: slice,
-    prompts: Tensor,
-    config: ContrastiveConfig,
+    sums: _Sums, pairs: Pairs, domain: DomainSlice, rows: slice, prompts: Tensor, config: ContrastiveConfig
 ) -> None:
     """Add the contrastive losses of one block of anchors, and their gradient, to the sums."""
     shares = config.share_weight > 0 and sums.num_sharing > 0
@@ -206,8 +201,7 @@ def _add_block(
     if config.negatives == "prompt":
         other_prompt = prompts[pairs.anchors[rows], None] != prompts[pairs.negatives]
         s_negatives.masked_fill_(other_prompt, -torch.inf)
-    # One exp serves the loss and the gradient: p_in = e_in / total_i.
-    e, total, against = _exponentials(s_negatives)
+    e, total, against = _exponentials(s_negatives)  # one exp for loss and gradient: p_in = e_in / total_i
     pull = torch.zeros_like(against)  # sum_j w_ij sigma_ij (B,): how strongly each row pushes its negatives away
     if shares:
         pull += _add_share(sums, pairs.positives[rows], rows, against, config)
@@ -269,12 +263,7 @@ def _add_share_gradient(gradient: _Gradient, sums: _Sums, positives: Tensor, tem
 
 
 def _add_consolidate(
-    sums: _Sums,
-    domain: DomainSlice,
-    rows: slice,
-    scaled: Tensor,
-    against: Tensor,
-    config: ContrastiveConfig,
+    sums: _Sums, domain: DomainSlice, rows: slice, scaled: Tensor, against: Tensor, config: ContrastiveConfig
 ) -> Tensor:
     """Add L_cons (form `contrastive`) of a block of one domain's anchors; return sum_q w_iq sigma_iq (B,)."""
     z_domain = sums.z_anchors[domain.anchors]
