@@ -107,7 +107,7 @@ def test_vllm_without_room(command: Callable[..., Any], write: Callable[..., Pat
         (
             {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 1},
             ("--gpus", 3),
-            "on 3 GPUs: the trainer refuses",
+            "on 3 GPUs: generation_batch_size (9) must be divisible by num_generations (8)",
         ),
         ({"num_generations": 128, "gradient_accumulation_steps": 32}, ("--gpus", 1), "a step has 1 prompts"),
         ({"use_vllm": True, "vllm_tensor_parallel_size": 3}, ("--gpus", 8), "does not divide 8 GPUs"),
@@ -144,11 +144,15 @@ def test_a_model_in_a_directory(command: Callable[..., Any], write: Callable[...
 
 
 def test_measured_against_a_real_step(
-    command: Callable[..., Any], write: Callable[..., Path], model_path: Path
+    command: Callable[..., Any], write: Callable[..., Path], model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    steps: list[Any] = []
+    hook = register_optimizer_step_post_hook(lambda optimizer, *rest: steps.append(optimizer))
+    monkeypatch.setattr(measure, "_resident_peak", lambda device: 2.0**30 * len(steps))
     recipe = write(model=str(model_path), bf16=False, max_completion_length=16)
     found = facts(command("doctor", "--recipe", recipe, "--json", "--measure"))
-    assert found["measured"]["measured"] >= 0
+    hook.remove()
+    assert found["measured"]["measured"] == 2 * 2**30  # two steps of a model of that shape
     answer = command("doctor", "--recipe", write(peft={"r": 8}), "--measure", "--gpu-memory", 80)
     assert answer.status == 2 and "leave out `peft`" in answer.err
 
