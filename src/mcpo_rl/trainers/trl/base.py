@@ -17,7 +17,7 @@ from mcpo_rl.errors import CheckpointError, ConfigError
 from mcpo_rl.trainers.trl import requirements
 from mcpo_rl.trainers.trl.callbacks import GenerationAlignment, InterruptCallback
 from mcpo_rl.trainers.trl.checkpoint import find_last_complete_checkpoint, read_state, whole_or_absent, write_state
-from mcpo_rl.trainers.trl.features import find_feature_module, unwrapped
+from mcpo_rl.trainers.trl.features import feature_width, find_feature_module, unwrapped
 from mcpo_rl.trainers.trl.launch import check_launch, launch_facts
 from mcpo_rl.trainers.trl.nonfinite import check_policy_gradient
 from mcpo_rl.trainers.trl.policy_phase import ContrastivePart, PolicyPhase
@@ -59,7 +59,7 @@ class ContrastiveTrainer:
         if not self.args.contrastive_enabled:
             return
         requirements.check_trainer(self)
-        width = self.model.config.get_text_config().hidden_size
+        width = feature_width(self.model, self.args.feature_layer)
         dtype = torch.float64 if self.model.dtype == torch.float64 else torch.float32
         self._pool_phase = PoolPhase(
             self.args,

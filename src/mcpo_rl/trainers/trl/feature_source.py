@@ -54,7 +54,8 @@ class FeatureReader:
         self.generated: Tensor | None = None
         """(B, d) of the completions that were decoded last, where they were tapped."""
         self._generation_works = not no_generation_tap(trainer)
-        self._generation_checked = False
+        self._checked: set[bool] = set()
+        """Whether the comparison with a forward pass was made without and with padded prompts."""
 
     @contextmanager
     def reading(self, *, forward_only: bool = False) -> Iterator[None]:
@@ -138,13 +139,16 @@ class FeatureReader:
         return self.forward(batch), "forward"
 
     def _agrees(self, generated: Tensor, batch: dict[str, Any]) -> bool:
-        """Compare a few rollouts with a forward pass, once."""
-        if self._generation_checked:
+        """Compare a few rollouts with a forward pass: once, and once more where prompts are padded."""
+        # The most padded first: with learned absolute positions, a model that TRL trains sees padding as positions and
+        # one that decodes does not.
+        padding = (batch["prompt_mask"] == 0).sum(dim=1)
+        present = completion_mask(batch).any(dim=1).nonzero().flatten()
+        rows = present[padding[present].argsort(descending=True, stable=True)][:CHECKED_ROWS].tolist()
+        padded = bool(rows) and bool(padding[rows[0]] > 0)
+        if not rows or padded in self._checked or True in self._checked:
             return True
-        self._generation_checked = True
-        rows = completion_mask(batch).any(dim=1).nonzero().flatten()[:CHECKED_ROWS].tolist()
-        if not rows:
-            return True
+        self._checked.add(padded)
         reference, used = self.forward(batch, rows), generated[rows].to(generated.device)
         error = ((used - reference).norm(dim=1) / reference.norm(dim=1).clamp(min=1e-12)).max().item()
         tolerance = TOLERANCE.get(self._pass_dtype(), 1e-3)

@@ -68,9 +68,10 @@ def find_feature_module(model: nn.Module, layer: int) -> nn.Module:
     backbone = find_backbone(model)
     if layer == -1:
         return backbone
-    lists = [child for child in backbone.children() if isinstance(child, nn.ModuleList)]
     depth = getattr(getattr(backbone, "config", None), "num_hidden_layers", None)
-    layers = next((child for child in lists if len(child) == depth), None)
+    lists = [(name.count("."), part) for name, part in backbone.named_modules() if isinstance(part, nn.ModuleList)]
+    # The outermost: within a layer there may be lists of the same length, of experts for instance.
+    layers = next((part for _, part in sorted(lists, key=lambda found: found[0]) if len(part) == depth), None)
     if layers is None:
         raise ModelError(
             f"The decoder layers of {type(backbone).__name__} cannot be found, so feature_layer={layer} cannot be "
@@ -82,6 +83,19 @@ def find_feature_module(model: nn.Module, layer: int) -> nn.Module:
             f"{len(layers)} decoder layers."
         )
     return layers[layer]
+
+
+def feature_width(model: nn.Module, layer: int) -> int:
+    """Return d, the width of the hidden states that `find_feature_module`'s module gives.
+
+    It is the model's hidden size, but for a backbone that ends in a projection (OPT-350m): there it is the LM head's.
+    """
+    config: Any = model.config
+    width = int(config.get_text_config().hidden_size)
+    if layer != -1:
+        return width
+    head: Any = model.get_output_embeddings()  # type: ignore[operator]
+    return int(getattr(head, "in_features", width))
 
 
 def hidden_of(output: Any) -> Tensor:

@@ -90,7 +90,7 @@ class GenerationTap:
 
     def _on_backbone(self, module: nn.Module, arguments: tuple[Any, ...], inputs: dict[str, Any], output: Any) -> None:
         state, self._state = self._state, None
-        ids = inputs.get("input_ids")
+        ids = inputs.get("input_ids", arguments[0] if arguments else None)  # GPT-2 hands it on by position
         if self._problem:
             return
         if ids is None or state is None or inputs.get("past_key_values") is None:
