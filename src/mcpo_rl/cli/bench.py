@@ -23,7 +23,7 @@ def add_parser(subparsers: Any) -> None:
         help="measure overhead, exactness, scaling with the pool, the sandbox and the verifiers",
         description="Measure, print a table, and with --output write JSON. Without a name: all of\n"
         "  overhead           one optimizer step against TRL's GRPO, same rollouts: ratios of time and peak memory\n"
-        "  overhead-smollm2   the same with SmolLM2-135M, some minutes on a CPU\n"
+        "  overhead-smollm2   the same with SmolLM2-135M, a quarter of an hour on a CPU\n"
         "  pool               losses and objective step of pools up to 65,536, against the matrix products alone, and\n"
         "                     peak memory; some minutes on two cores\n"
         "  exactness          micro-batched against one backward pass, streamed against dense: largest difference\n"
@@ -105,7 +105,7 @@ def _overhead_smollm2() -> dict[str, Any]:
     from mcpo_rl.cli.progress import progress_of
 
     setting = Setting(
-        model="builtin:smollm2-135m", turns=4, prompts=3, generations=4, micro_batch=4, completion_length=48
+        model="builtin:smollm2-135m", turns=4, prompts=3, generations=4, micro_batch=4, completion_length=32
     )
     try:
         return measure_overhead(setting, SMOLLM2_CASES, lambda case: progress_of(f"SmolLM2-135M: {case}", "turns"))

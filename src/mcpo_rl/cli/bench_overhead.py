@@ -33,7 +33,7 @@ CASES: dict[str, dict[str, Any]] = {
 """By where the hidden states come from, and what else a step has to do."""
 
 SMOLLM2_CASES = ("old log-probs, ready completions", "decoding", "forward pass, ready completions")
-"""Those that matter for a model of a real size; some minutes on a CPU."""
+"""Those that matter for a model of a real size; a quarter of an hour on a CPU."""
 
 Progress = Callable[[int, int], None]
 """Told the turns done, and of how many."""
