@@ -28,6 +28,7 @@ from mcpo_rl.models.shape_lookup import find_shape
 from mcpo_rl.trainers.trl import MCPOConfig
 
 ROOT = Path(__file__).parents[1]
+DOCS = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
 GPU_ONLY = {"bf16": False, "use_vllm": False, "vllm_enable_sleep_mode": False}
 """What a machine without GPU and vLLM refuses; everything else is used as the recipe has it."""
 CHANGED_BY_TRANSFORMERS = {"report_to", "accelerator_config"}
@@ -94,6 +95,21 @@ def test_it_fits_the_gpus_that_its_head_names(name: str) -> None:
         assert recipe.training["mixture"] == {"weights": "equal"}
         # The exact share of each domain needs no more prompts than a step has.
         assert checked.prompts >= len(checked.domains)
+
+
+def test_the_table_of_the_docs_is_what_the_command_says() -> None:
+    rows = re.findall(
+        r"^\| `([\w.-]+)`(.*?) \| (\d+) of (\d+) GB, .*?\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|", DOCS, re.M
+    )
+    assert {row[0] for row in rows} == shipped_recipes().keys() - {"demo", "smollm2-135m"}
+    for name, change, gpus, memory, *told in rows:
+        file, model = shipped_recipes()[name], re.search(r"--set (model=\S+)`", change)
+        recipe, launch = load_recipe(name, [f"--{model[1]}"] if model else []), find_launch(file, None, None)
+        checked, (shape, _) = check_recipe(recipe, launch), find_shape(recipe.model)
+        size = int(memory) * GIB
+        phases = estimate_gpu(run_plan(checked, launch, shape, gpu_memory=size, prompt_tokens=None, cpu=False))
+        assert launch.ranks == int(gpus)
+        assert [f"{sum(phases[phase].values()) / GIB:.1f}" for phase in ("generate", "pool", "update")] == told
 
 
 def test_accelerate_configs_are_valid() -> None:
