@@ -34,10 +34,10 @@ class ContrastiveArguments:
         default=None,
         metadata={
             "help": "Weight of the contrastive loss. None: relative strength, see `contrastive_grad_ratio`. "
-            "0: plain GRPO. A positive number: a fixed weight."
+            "0: TRL's trainer as it is. A positive number: a fixed weight."
         },
     )
-    """Weight of the contrastive loss: None for relative strength, 0 for plain GRPO bit for bit, > 0 for a fixed one."""
+    """Weight of the contrastive loss: None: relative strength. 0: TRL's trainer bit for bit. > 0: a fixed one."""
     contrastive_grad_ratio: float = field(
         default=0.2,
         metadata={
@@ -145,8 +145,10 @@ class ContrastiveArguments:
 
     def _check_contrastive_fields(self) -> None:
         if self.contrastive_coef is not None:
-            _check_number(self, "contrastive_coef", at_least=0.0, advice="None for relative strength, 0 for plain GRPO")
-        _check_number(self, "contrastive_grad_ratio", above=0.0, advice="for plain GRPO set contrastive_coef=0")
+            _check_number(
+                self, "contrastive_coef", at_least=0.0, advice="None for relative strength, 0 to leave the term out"
+            )
+        _check_number(self, "contrastive_grad_ratio", above=0.0, advice="to leave the term out set contrastive_coef=0")
         _check_number(self, "head_learning_rate", above=0.0, advice="1e-3 is usual")
         _check_count(self, "contrastive_warmup_steps", least=0, advice="0 starts at full strength")
         _check_count(self, "head_dim", least=1, advice="128 is usual")

@@ -10,7 +10,7 @@ from datasets import Dataset, IterableDataset
 
 from mcpo_rl.errors import ProblemError, UnknownDomainError, nearest
 from mcpo_rl.trainers.trl.arguments import ContrastiveArguments
-from mcpo_rl.trainers.trl.config import RolloutConfig
+from mcpo_rl.trainers.trl.config import MCPORLOOConfig, RolloutConfig
 
 
 class DomainIndex:
@@ -43,7 +43,7 @@ def check_dataset(dataset: Any, args: RolloutConfig, *, prompt_needed: bool) -> 
     if isinstance(dataset, IterableDataset):
         return DomainIndex()
     _check_size(dataset, args)
-    return index_domains(dataset, args, plain="plain GRPO")
+    return index_domains(dataset, args, plain="plain RLOO" if isinstance(args, MCPORLOOConfig) else "plain GRPO")
 
 
 def index_domains(dataset: Dataset, args: ContrastiveArguments, *, plain: str) -> DomainIndex:
