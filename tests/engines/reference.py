@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from mcpo_rl.objective import ContrastiveConfig
 from objective.naive import Pool, differentiable_loss
 
-from .models import make_family
+from .models import NO_FLOAT64, make_family
 from .scenario import COEF, END, GENERATIONS, Scenario
 
 Tensors = dict[str, torch.Tensor]
@@ -38,7 +38,8 @@ class Reference:
         self.scenario, self.recorded = scenario, recorded
         self.rollouts = [rollout for of_rank in recorded["rollouts"] for rollout in of_rank]
         self.masked = bool(scenario.options.get("mask_truncated_completions"))
-        self.dtype = torch.float32 if scenario.bf16 else torch.float64
+        rounded = scenario.bf16 or scenario.family in NO_FLOAT64
+        self.dtype = torch.float32 if rounded else torch.float64
         self.batch = self._batch(self.rollouts)
         self.counts = self.batch["completion_mask"].any(dim=1)
         self.rewards = torch.tensor([_total(rollout["rewards"]) for rollout in self.rollouts], dtype=torch.float64)
@@ -97,7 +98,7 @@ class Reference:
             model = get_peft_model(model, lora())
         assert weights.keys() == {name for name, _ in model.named_parameters()}
         model.load_state_dict(weights, strict=False)  # not strict: tied weights have one name only
-        if self.scenario.family.startswith("qwen3_moe"):
+        if "experts" in str(model):
             model.set_experts_implementation("eager")  # the grouped kernel knows no float64
         return model.to(self.dtype).eval()
 
