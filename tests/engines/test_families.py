@@ -18,8 +18,8 @@ from .training import make_trainer
 pytestmark = pytest.mark.engines
 
 COMMON = set(FAMILIES) - set(OTHER_FAMILIES) - set(REFUSED_FAMILIES)
-OWN_ROUNDING = {"recurrent_gemma": 1e-3, "xlstm": 2e-3}
-"""Their recurrences work in float32 and magnify its rounding: the policy's gradient alone is as far off."""
+ALREADY_APART = {"recurrent_gemma": 1e-3}
+"""The policy's gradient without the contrastive term is 3e-4 from that of one batch: the difference is not the term's."""
 
 
 def recorded(family: str, directory: Any, **options: Any) -> tuple[Scenario, dict[str, Any]]:
@@ -41,7 +41,7 @@ def test_gradient_of_one_giant_batch(family, layer, measured, tmp_path):
     error, worst = relative_errors(found, add(policy, contrastive))
     row = {"engine": "one", "ranks": 1, "dtype": "float32", "scenario": f"{family}, layer {layer}", "step": 1}
     measured.append({**row, "error": error, "worst_parameter": worst})
-    assert error < OWN_ROUNDING.get(family, 1e-4)
+    assert error < ALREADY_APART.get(family, 1e-4)
 
 
 @pytest.mark.parametrize("family", REFUSED_FAMILIES)
