@@ -99,7 +99,9 @@ def test_layers_save_what_is_counted(family: str, kind: str) -> None:
     shape = shape_from_config(models[1].config.to_dict(), name=family)
     plan = replace(PASSES, compute_bytes=2 if half or autocast else 4, autocast=autocast, checkpointing=checkpointing)
     if not checkpointing:
-        assert ROWS * TOKENS * layer_bytes_per_token(shape, plan) == pytest.approx(two - one, rel=0.04)
+        assert ROWS * TOKENS * layer_bytes_per_token(shape, plan) == pytest.approx(
+            two - one, rel=0.04 if "moe" in family else 0.01
+        )
     assert saved_bytes(shape, plan) == pytest.approx(two, rel=0.05)
 
 
