@@ -77,3 +77,18 @@ FAMILIES |= {**OTHER_FAMILIES, **REFUSED_FAMILIES}
 NO_FLOAT64 = {"bloom", "gemma2", "qwen3_next"}
 """Compared in float32. Masks of the lowest float64 are -inf to the float32 softmax of the first two; the delta rule of
 the last rounds to float32 in any case."""
+
+
+def make_family(name: str, *, tied: bool | None = None, seed: int = 0, **options: Any) -> PreTrainedModel:
+    """Return a tiny random model; `tied` overrides whether input and output embeddings are one matrix."""
+    kind, settings = FAMILIES[name]
+    return make_kind(kind, tied=tied, seed=seed, **{**settings, **options})
+
+
+def make_kind(kind: str, *, tied: bool | None = None, seed: int = 0, **settings: Any) -> PreTrainedModel:
+    """Return a random model of a model type of transformers."""
+    tokens = {"vocab_size": VOCABULARY, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
+    embeddings = {} if tied is None else {"tie_word_embeddings": tied}
+    config = AutoConfig.for_model(kind, **{"initializer_range": 0.3, **tokens, **embeddings, **settings})
+    set_seed(seed)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)

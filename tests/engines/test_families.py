@@ -19,7 +19,7 @@ pytestmark = pytest.mark.engines
 
 COMMON = set(FAMILIES) - set(OTHER_FAMILIES) - set(REFUSED_FAMILIES)
 ALREADY_APART = {"recurrent_gemma": 1e-3}
-"""The policy's gradient without the contrastive term is 3e-4 from that of one batch: the difference is not the term's."""
+"""The policy's gradient alone is already 3e-4 from that of one batch: the difference is not the term's."""
 
 
 def recorded(family: str, directory: Any, **options: Any) -> tuple[Scenario, dict[str, Any]]:
