@@ -13,7 +13,7 @@ import accelerate
 from mcpo_rl.cli import main
 from mcpo_rl.errors import ProblemError
 from mcpo_rl.trainers.trl import MCPOTrainer
-from mcpo_rl.trainers.trl.feature_source import FeatureReader
+from mcpo_rl.trainers.trl.features.source import FeatureReader
 
 
 def bug(*arguments: Any) -> None:

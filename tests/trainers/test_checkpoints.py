@@ -16,8 +16,8 @@ from transformers import TrainerCallback
 
 from mcpo_rl.errors import CheckpointError
 from mcpo_rl.trainers.trl import InterruptCallback, ProgressCallback, RunMetricsCallback, find_last_complete_checkpoint
-from mcpo_rl.trainers.trl.callbacks import GenerationAlignment
-from mcpo_rl.trainers.trl.checkpoint import STATE_FILE, read_state, whole_or_absent, write_state
+from mcpo_rl.trainers.trl.running.callbacks import GenerationAlignment
+from mcpo_rl.trainers.trl.running.checkpoint import STATE_FILE, read_state, whole_or_absent, write_state
 
 from .conftest import history, make_dataset, parameters_of
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mcpo_rl.errors import ConfigError, ModelError
-from mcpo_rl.trainers.trl.feature_source import FeatureReader
-from mcpo_rl.trainers.trl.features import find_backbone, find_feature_module, inference, pool_completion
-from mcpo_rl.trainers.trl.generation import GenerationMismatch, GenerationTap
+from mcpo_rl.trainers.trl.features.generation import GenerationMismatch, GenerationTap
+from mcpo_rl.trainers.trl.features.hidden_states import find_backbone, find_feature_module, inference, pool_completion
+from mcpo_rl.trainers.trl.features.source import FeatureReader
 
 from .conftest import make_model
 
@@ -111,7 +111,7 @@ def test_training_falls_back_without_a_cache(make_trainer, caplog):
 @pytest.mark.parametrize("sharded", [False, True])
 def test_forward_features_of_uneven_rows(make_trainer, monkeypatch, sharded):
     # Sharded engines call the model through its wrapper, with the fused LM head that scores nothing.
-    monkeypatch.setattr("mcpo_rl.trainers.trl.feature_source.is_sharded", lambda trainer: sharded)
+    monkeypatch.setattr("mcpo_rl.trainers.trl.features.source.is_sharded", lambda trainer: sharded)
     trainer = make_trainer(make_model(torch.float64))
     prompts = PADDED
     completions = [[5, 6, 7, 1], [8], [9, 1], [3, 4, 5, 6, 7], [1], [4, 4, 4]]

@@ -142,7 +142,7 @@ def test_a_trl_that_works_in_another_way_is_loud(make_trainer, methods, options,
     ("module", "message"),
     [
         ("base", "went through the backbone 0 times"),
-        ("feature_source", "Hidden states of 0 rollouts were read where 12 were expected"),
+        ("features.source", "Hidden states of 0 rollouts were read where 12 were expected"),
     ],
 )
 def test_a_model_that_is_called_in_another_way_is_loud(make_trainer, monkeypatch, module, message):

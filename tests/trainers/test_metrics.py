@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from mcpo_rl.trainers.trl.domain_metrics import domain_metrics
-from mcpo_rl.trainers.trl.rollout_log import completion_text, is_due
-from mcpo_rl.trainers.trl.scoring import ScoredRollouts
+from mcpo_rl.trainers.trl.rollouts.domain_metrics import domain_metrics
+from mcpo_rl.trainers.trl.rollouts.rollout_log import completion_text, is_due
+from mcpo_rl.trainers.trl.rollouts.scoring import ScoredRollouts
 
 from .conftest import history, make_dataset
 

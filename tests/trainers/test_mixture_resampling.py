@@ -9,7 +9,7 @@ from datasets import Dataset
 from mcpo_rl.errors import ConfigError
 from mcpo_rl.rewards import make_verifier_reward
 from mcpo_rl.trainers.trl import MCPOTrainer
-from mcpo_rl.trainers.trl.mixing import check_resampling
+from mcpo_rl.trainers.trl.sampling.mixing import check_resampling
 
 from .conftest import history, make_dataset, make_model, parameters_of, parity_reward
 from .rollouts import fixed_rollouts, picky_reward

@@ -11,7 +11,7 @@ from torch.utils.data import BatchSampler, DataLoader
 from trl.trainer.utils import RepeatSampler
 
 from mcpo_rl.data.mixture import BatchOutcome, DomainMixture, DomainOutcome, mixture_options
-from mcpo_rl.trainers.trl.mixture_sampler import MixtureSampler, batches_drawn_ahead
+from mcpo_rl.trainers.trl.sampling.mixture_sampler import MixtureSampler, batches_drawn_ahead
 
 ROWS = {"math": 90, "code": 61, "logic": 35}
 DOMAINS = [name for name, count in ROWS.items() for _ in range(count)]

@@ -10,8 +10,8 @@ from datasets import IterableDataset
 
 from mcpo_rl.errors import CheckpointError, ConfigError, ProblemError
 from mcpo_rl.trainers.trl import InterruptCallback, MCPOConfig
-from mcpo_rl.trainers.trl.mixing import Mixing, batch_outcome
-from mcpo_rl.trainers.trl.scoring import ScoredRollouts, informative_rollouts
+from mcpo_rl.trainers.trl.rollouts.scoring import ScoredRollouts, informative_rollouts
+from mcpo_rl.trainers.trl.sampling.mixing import Mixing, batch_outcome
 
 from .conftest import history, make_dataset, parameters_of, parity_reward
 from .test_checkpoints import SendSignal

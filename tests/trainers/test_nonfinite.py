@@ -11,9 +11,9 @@ import torch
 from accelerate import Accelerator
 
 from mcpo_rl.errors import NonfiniteError
-from mcpo_rl.trainers.trl.nonfinite import WINDOW, NonfiniteWindow, check_policy_gradient
-from mcpo_rl.trainers.trl.pool_phase import PoolPhase
-from mcpo_rl.trainers.trl.scoring import ScoredRollouts
+from mcpo_rl.trainers.trl.phases.nonfinite import WINDOW, NonfiniteWindow, check_policy_gradient
+from mcpo_rl.trainers.trl.phases.pool import PoolPhase
+from mcpo_rl.trainers.trl.rollouts.scoring import ScoredRollouts
 
 from .conftest import history, parameters_of
 

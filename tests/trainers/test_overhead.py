@@ -21,7 +21,7 @@ from mcpo_rl.cli.bench_overhead import _check_same_rollouts
 from mcpo_rl.cli.bench_overhead_worker import Setting, own_memory_mib, serve
 from mcpo_rl.cli.bench_phases import PHASES
 from mcpo_rl.errors import RunError
-from mcpo_rl.trainers.trl.features import unwrapped
+from mcpo_rl.trainers.trl.features.hidden_states import unwrapped
 
 from .conftest import make_model, make_tokenizer
 

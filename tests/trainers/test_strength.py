@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from mcpo_rl.trainers.trl.strength import DECAY, GradientMeter, Strength
+from mcpo_rl.trainers.trl.phases.strength import DECAY, GradientMeter, Strength
 
 from .conftest import history
 

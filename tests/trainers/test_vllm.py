@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, RLOOTrainer
 
 from mcpo_rl.trainers.trl import MCPOConfig, MCPORLOOConfig, MCPORLOOTrainer, MCPOTrainer
-from mcpo_rl.trainers.trl.features import find_backbone
+from mcpo_rl.trainers.trl.features.hidden_states import find_backbone
 
 from .conftest import history, make_dataset, make_model, parameters_of
 from .rollouts import picky_reward

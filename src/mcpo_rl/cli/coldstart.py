@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         raise RunError(f"{output} is not empty; give a new directory with --output.")
 
     from mcpo_rl.trainers.trl.coldstart import ColdStartConfig, cold_start
-    from mcpo_rl.trainers.trl.progress import ProgressCallback
+    from mcpo_rl.trainers.trl.running.progress import ProgressCallback
 
     steps = {k: v for k in ("skill_steps", "habit_steps") if (v := getattr(args, k)) is not None}
     config = ColdStartConfig(seed=args.seed, **steps)

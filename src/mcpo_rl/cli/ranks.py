@@ -118,7 +118,7 @@ def _is_lost_connection(error: BaseException) -> bool:
     distributed = sys.modules.get("torch.distributed")
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return False
-    from mcpo_rl.trainers.trl.lost_rank import is_lost_connection
+    from mcpo_rl.trainers.trl.running.lost_rank import is_lost_connection
 
     return is_lost_connection(error)
 

@@ -41,8 +41,8 @@ from mcpo_rl.trainers.trl import (
     RunMetricsCallback,
     find_last_complete_checkpoint,
 )
-from mcpo_rl.trainers.trl.checkpoint import remove_incomplete_checkpoints, whole_or_absent
-from mcpo_rl.trainers.trl.mixing import check_mixture
+from mcpo_rl.trainers.trl.running.checkpoint import remove_incomplete_checkpoints, whole_or_absent
+from mcpo_rl.trainers.trl.sampling.mixing import check_mixture
 from mcpo_rl.types import Problem
 
 

@@ -1,10 +1,10 @@
 """MCPO on TRL: the one place that knows this engine."""
 
-from mcpo_rl.trainers.trl.callbacks import InterruptCallback, RunMetricsCallback
-from mcpo_rl.trainers.trl.checkpoint import find_last_complete_checkpoint
 from mcpo_rl.trainers.trl.config import MCPOConfig, MCPODPOConfig, MCPORLOOConfig
 from mcpo_rl.trainers.trl.dpo import MCPODPOTrainer
-from mcpo_rl.trainers.trl.progress import ProgressCallback
+from mcpo_rl.trainers.trl.running.callbacks import InterruptCallback, RunMetricsCallback
+from mcpo_rl.trainers.trl.running.checkpoint import find_last_complete_checkpoint
+from mcpo_rl.trainers.trl.running.progress import ProgressCallback
 from mcpo_rl.trainers.trl.trainer import MCPORLOOTrainer, MCPOTrainer
 
 __all__ = [

@@ -15,14 +15,19 @@ from transformers.trainer_utils import rotate_checkpoints
 
 from mcpo_rl.errors import CheckpointError, ConfigError
 from mcpo_rl.trainers.trl import requirements
-from mcpo_rl.trainers.trl.callbacks import GenerationAlignment, InterruptCallback
-from mcpo_rl.trainers.trl.checkpoint import find_last_complete_checkpoint, read_state, whole_or_absent, write_state
-from mcpo_rl.trainers.trl.features import feature_width, find_feature_module, unwrapped
-from mcpo_rl.trainers.trl.launch import check_launch, launch_facts
-from mcpo_rl.trainers.trl.nonfinite import check_policy_gradient
-from mcpo_rl.trainers.trl.policy_phase import ContrastivePart, PolicyPhase
-from mcpo_rl.trainers.trl.pool_phase import PoolPhase
-from mcpo_rl.trainers.trl.progress import ProgressCallback
+from mcpo_rl.trainers.trl.features.hidden_states import feature_width, find_feature_module, unwrapped
+from mcpo_rl.trainers.trl.phases.nonfinite import check_policy_gradient
+from mcpo_rl.trainers.trl.phases.policy import ContrastivePart, PolicyPhase
+from mcpo_rl.trainers.trl.phases.pool import PoolPhase
+from mcpo_rl.trainers.trl.running.callbacks import GenerationAlignment, InterruptCallback
+from mcpo_rl.trainers.trl.running.checkpoint import (
+    find_last_complete_checkpoint,
+    read_state,
+    whole_or_absent,
+    write_state,
+)
+from mcpo_rl.trainers.trl.running.launch import check_launch, launch_facts
+from mcpo_rl.trainers.trl.running.progress import ProgressCallback
 
 PAPER = {
     "title": "Harmony in Diversity: Multi-domain Contrastive Policy Optimization for Large Reasoning Models",

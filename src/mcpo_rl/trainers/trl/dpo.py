@@ -24,9 +24,9 @@ from mcpo_rl.errors import ConfigError
 from mcpo_rl.trainers.trl import requirements
 from mcpo_rl.trainers.trl.base import PAPER, ContrastiveTrainer
 from mcpo_rl.trainers.trl.config import MCPODPOConfig
-from mcpo_rl.trainers.trl.domain_column import DomainIndex
 from mcpo_rl.trainers.trl.dpo_data import CHOSEN, PreferenceCollator, check_preferences, judged_rollouts
-from mcpo_rl.trainers.trl.feature_source import pooled_forward
+from mcpo_rl.trainers.trl.features.source import pooled_forward
+from mcpo_rl.trainers.trl.rollouts.domain_column import DomainIndex
 
 _PART = "contrastive_part"
 """Where a micro-batch carries its `PoolPart`."""

@@ -17,8 +17,8 @@ from datasets import IterableDataset
 
 from mcpo_rl.errors import ProblemError, nearest
 from mcpo_rl.trainers.trl.arguments import ContrastiveArguments
-from mcpo_rl.trainers.trl.domain_column import DomainIndex, domains_of, index_domains
-from mcpo_rl.trainers.trl.scoring import JudgedRollouts, prompt_number
+from mcpo_rl.trainers.trl.rollouts.domain_column import DomainIndex, domains_of, index_domains
+from mcpo_rl.trainers.trl.rollouts.scoring import JudgedRollouts, prompt_number
 
 DOMAINS, PROMPTS = "rollout_domains", "rollout_prompts"
 """What `PreferenceCollator` adds to a batch."""

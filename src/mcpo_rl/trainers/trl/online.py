@@ -2,10 +2,10 @@
 
 A training step goes through TRL's own code. What is added:
 
-- the order of the problems, where `mixture` asks for one (`mixing.py`), and other problems in the place of those whose
-  rollouts carry no signal (`resampling.py`);
+- the order of the problems, where `mixture` asks for one, and other problems in the place of those whose rollouts carry
+  no signal (`sampling/`);
 - while TRL computes log-probabilities: the completions are judged (`mcpo_rl.rewards`);
-- after the rollouts were scored: the pool phase (`pool_phase.py`), which leaves one weighted gradient per rollout in
+- after the rollouts were scored: the pool phase (`phases/pool.py`), which leaves one weighted gradient per rollout in
   the batch;
 - in each micro-batch: <h_i, g_i> on top of TRL's loss, so that the parameters' gradient is that of L_policy + w * L;
 - per-domain metrics, checkpoints that are whole or absent and resume exactly, and rollouts for observers.
@@ -26,15 +26,15 @@ from mcpo_rl.rewards import VerifierReward
 from mcpo_rl.runs import RolloutBatch
 from mcpo_rl.trainers.trl import requirements
 from mcpo_rl.trainers.trl.base import ContrastiveTrainer
-from mcpo_rl.trainers.trl.checkpoint import read_state
-from mcpo_rl.trainers.trl.domain_column import DomainIndex, check_dataset
-from mcpo_rl.trainers.trl.domain_metrics import domain_metrics
-from mcpo_rl.trainers.trl.feature_source import FeatureReader, completion_mask
-from mcpo_rl.trainers.trl.mixing import Mixing, check_mixture, check_resampling, check_same_order
-from mcpo_rl.trainers.trl.pool_phase import PoolOutcome, gather_pool
-from mcpo_rl.trainers.trl.resampling import GroupResampler, Resampled
-from mcpo_rl.trainers.trl.rollout_log import is_due, rollout_batch
-from mcpo_rl.trainers.trl.scoring import ScoredRollouts, score_rollouts
+from mcpo_rl.trainers.trl.features.source import FeatureReader, completion_mask
+from mcpo_rl.trainers.trl.phases.pool import PoolOutcome, gather_pool
+from mcpo_rl.trainers.trl.rollouts.domain_column import DomainIndex, check_dataset
+from mcpo_rl.trainers.trl.rollouts.domain_metrics import domain_metrics
+from mcpo_rl.trainers.trl.rollouts.rollout_log import is_due, rollout_batch
+from mcpo_rl.trainers.trl.rollouts.scoring import ScoredRollouts, score_rollouts
+from mcpo_rl.trainers.trl.running.checkpoint import read_state
+from mcpo_rl.trainers.trl.sampling.mixing import Mixing, check_mixture, check_resampling, check_same_order
+from mcpo_rl.trainers.trl.sampling.resampling import GroupResampler, Resampled
 
 
 class OnlineContrastive(ContrastiveTrainer):

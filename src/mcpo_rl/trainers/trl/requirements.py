@@ -9,7 +9,7 @@ from torch import nn
 
 from mcpo_rl.errors import ConfigError, ModelError
 from mcpo_rl.trainers.trl.arguments import ContrastiveArguments, RolloutArguments
-from mcpo_rl.trainers.trl.features import find_feature_module
+from mcpo_rl.trainers.trl.features.hidden_states import find_feature_module
 
 WORKING_BACKENDS = (
     DistributedType.NO,

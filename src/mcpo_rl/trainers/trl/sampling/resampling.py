@@ -19,7 +19,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from mcpo_rl.trainers.trl.scoring import ScoredRollouts
+from mcpo_rl.trainers.trl.rollouts.scoring import ScoredRollouts
 
 Rollout = dict[Any, Any]
 """Everything there is of one rollout before TRL makes tensors of a batch. Keys: `prompt`, `row`, `feature`, names of

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from mcpo_rl.errors import ConfigError
-from mcpo_rl.trainers.trl.features import (
+from mcpo_rl.trainers.trl.features.generation import GenerationMismatch, GenerationTap
+from mcpo_rl.trainers.trl.features.hidden_states import (
     PooledPass,
     chunks_by_length,
     find_backbone,
@@ -23,7 +24,6 @@ from mcpo_rl.trainers.trl.features import (
     is_peft,
     unwrapped,
 )
-from mcpo_rl.trainers.trl.generation import GenerationMismatch, GenerationTap
 from mcpo_rl.trainers.trl.requirements import is_sharded, no_generation_tap
 
 logger = logging.getLogger(__name__)

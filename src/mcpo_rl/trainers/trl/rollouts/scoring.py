@@ -17,7 +17,7 @@ from accelerate.utils import gather_object
 from datasets import IterableDataset
 from torch import Tensor
 
-from mcpo_rl.trainers.trl.domain_column import domains_of
+from mcpo_rl.trainers.trl.rollouts.domain_column import domains_of
 
 
 @dataclass(frozen=True, kw_only=True)

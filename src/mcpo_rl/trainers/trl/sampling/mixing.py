@@ -14,9 +14,9 @@ from datasets import Dataset, IterableDataset
 from mcpo_rl.data.mixture import BatchOutcome, DomainMixture, DomainOutcome
 from mcpo_rl.errors import CheckpointError, ConfigError, ProblemError, RunError, nearest
 from mcpo_rl.trainers.trl.config import RolloutConfig
-from mcpo_rl.trainers.trl.mixture_sampler import MixtureSampler, batches_drawn_ahead
-from mcpo_rl.trainers.trl.resampling import Resampled
-from mcpo_rl.trainers.trl.scoring import ScoredRollouts
+from mcpo_rl.trainers.trl.rollouts.scoring import ScoredRollouts
+from mcpo_rl.trainers.trl.sampling.mixture_sampler import MixtureSampler, batches_drawn_ahead
+from mcpo_rl.trainers.trl.sampling.resampling import Resampled
 
 _FINGERPRINTED_ROWS = 256
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from mcpo_rl.objective import ContrastiveObjective, ContrastiveStep, RolloutPool
 from mcpo_rl.trainers.trl.arguments import ContrastiveArguments
-from mcpo_rl.trainers.trl.nonfinite import NonfiniteWindow, too_many_nonfinite
-from mcpo_rl.trainers.trl.scoring import JudgedRollouts
-from mcpo_rl.trainers.trl.strength import Strength
+from mcpo_rl.trainers.trl.phases.nonfinite import NonfiniteWindow, too_many_nonfinite
+from mcpo_rl.trainers.trl.phases.strength import Strength
+from mcpo_rl.trainers.trl.rollouts.scoring import JudgedRollouts
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mcpo_rl.objective import ContrastiveStep, RolloutPool
 from mcpo_rl.runs import RolloutBatch
-from mcpo_rl.trainers.trl.scoring import ScoredRollouts
+from mcpo_rl.trainers.trl.rollouts.scoring import ScoredRollouts
 
 
 def completion_text(completion: Any) -> str:

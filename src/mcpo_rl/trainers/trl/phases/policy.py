@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mcpo_rl.trainers.trl.features import HiddenStateTap, pool_completion
-from mcpo_rl.trainers.trl.strength import GradientMeter
+from mcpo_rl.trainers.trl.features.hidden_states import HiddenStateTap, pool_completion
+from mcpo_rl.trainers.trl.phases.strength import GradientMeter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 
 from mcpo_rl.errors import CheckpointError
-from mcpo_rl.trainers.trl.lost_rank import is_lost_connection
+from mcpo_rl.trainers.trl.running.lost_rank import is_lost_connection
 
 STATE_FILE = "mcpo_state.pt"
 """In every checkpoint that `MCPOTrainer` completed, also with the contrastive term off."""

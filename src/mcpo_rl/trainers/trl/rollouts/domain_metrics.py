@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mcpo_rl.trainers.trl.scoring import ScoredRollouts
+from mcpo_rl.trainers.trl.rollouts.scoring import ScoredRollouts
 
 
 def domain_metrics(rollouts: ScoredRollouts, names: list[str], correct_threshold: float) -> dict[str, float]:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mcpo_rl.trainers.trl.features import HiddenStateTap, find_backbone, find_feature_module
+from mcpo_rl.trainers.trl.features.hidden_states import HiddenStateTap, find_backbone, find_feature_module
 
 
 class GenerationMismatch(Exception):

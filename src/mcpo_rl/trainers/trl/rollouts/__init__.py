@@ -1,0 +1,1 @@
+"""What is known of the rollouts of a batch: domains, scores, metrics, what observers get."""
