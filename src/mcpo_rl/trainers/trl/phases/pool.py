@@ -62,9 +62,13 @@ def gather_pool(
     """
     features = accelerator.gather(features)
     present = accelerator.gather(present.long()).bool()
-    finite = torch.isfinite(features).all(dim=1)
+    # By rows alone: a mask of all (N, d) values would be a quarter of the pool again.
+    lowest, highest = features.aminmax(dim=1)
+    finite = torch.isfinite(lowest) & torch.isfinite(highest)
+    if not bool(finite.all()):
+        features = features.masked_fill(~finite[:, None], 0.0)
     pool = RolloutPool(
-        features=torch.where(finite[:, None], features, 0.0),
+        features=features,
         domains=rollouts.domains,
         prompts=rollouts.prompts,
         correct=rollouts.rewards >= correct_threshold,  # NaN is not
