@@ -60,10 +60,11 @@ def training_config(recipe: Recipe, output_dir: Path) -> MCPOConfig:
 
 
 def _join_ranks(values: dict[str, Any]) -> None:
-    """Start the process group with `ddp_timeout` where the ranks are on CPUs.
+    """Start the process group, with `ddp_timeout`, where the ranks are on CPUs.
 
-    transformers passes the time-out on for every device but the CPU, where ranks would wait half an hour for one that
-    hangs, whatever was asked for.
+    transformers looks for several ranks on a CPU only where it is told to use one: on a machine without a GPU each
+    rank would train by itself. And it passes the time-out on for every device but the CPU, where ranks would wait half
+    an hour for one that hangs, whatever was asked for.
 
     Raises:
         ConfigError: a time-out that no rank could meet.
@@ -71,8 +72,12 @@ def _join_ranks(values: dict[str, Any]) -> None:
     timeout: int = {"ddp_timeout": MCPOConfig.ddp_timeout, **values}["ddp_timeout"]
     if timeout <= 0:
         raise ConfigError(f"ddp_timeout is {timeout}; expected seconds > 0 (1800 is usual).")
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return
+    if not torch.accelerator.is_available():
+        os.environ.setdefault("ACCELERATE_USE_CPU", "true")
     on_cpu = values.get("use_cpu", False) or str_to_bool(os.environ.get("ACCELERATE_USE_CPU", "false"))
-    if on_cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if on_cpu:
         PartialState(cpu=True, timeout=timedelta(seconds=timeout))
 
 
