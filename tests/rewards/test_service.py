@@ -97,7 +97,8 @@ def test_a_hanging_verifier_is_ended_with_what_it_started(
     with VerificationService(workers=1) as service:
         pending = service.submit([("strange", "child", str(tmp_path))], max_error_rate=1.0)
         assert pending.result()[0].detail == "the verifier did not answer within 3 s"
-        assert not is_running(int((tmp_path / "child").read_text()))
+        child = int((tmp_path / "child").read_text())
+        until(lambda: not is_running(child))  # killed, but a loaded machine takes a moment to let it go
 
 
 class Impatient(Strange):

@@ -9,7 +9,6 @@ import contextlib
 import gc
 import io
 import json
-import math
 import weakref
 from typing import Any
 
@@ -111,7 +110,6 @@ def test_both_trainers_take_the_same_turns(setting, case):
     for ours, theirs in zip(mcpo[1:-1], grpo[1:-1], strict=True):
         _check_same_rollouts(theirs, ours)
         assert set(ours["phases"]) == set(PHASES)
-        assert math.isclose(sum(ours["phases"].values()), ours["step_s"], rel_tol=0.01, abs_tol=1e-4)
         assert all(ours["phases"][phase] > 0 for phase in ("generate", "verify", "pool", "policy", "optimizer"))
         assert theirs["phases"]["pool"] == theirs["phases"]["features"] == 0
         assert (
