@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from .conftest import make_model
+from .conftest import make_dataset, make_model
 
 SETTINGS: dict[str, Any] = {
     "per_device_train_batch_size": 2,
@@ -81,3 +81,19 @@ def test_one_step_per_generation_has_nothing_to_refresh(make_trainer):
     options = {**SETTINGS, "steps_per_generation": 4, "refresh_contrastive_grads": True}
     pools, _ = watched(make_trainer(make_model(torch.float64), **options))
     assert len(pools) == 2
+
+
+def test_the_shorter_last_step_of_an_epoch_does_not_shift_the_others(make_trainer):
+    # Three micro-batches a generation batch and an epoch, two a step: steps of 2, 1, 2, 1 micro-batches.
+    options = {**SETTINGS, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "max_steps": 4}
+    trainer = make_trainer(
+        make_model(torch.float64),
+        dataset=make_dataset(3),
+        **{**options, "steps_per_generation": 3},
+        refresh_contrastive_grads=True,
+    )
+    steps: list[int] = []
+    run = trainer._pool_phase.run
+    trainer._pool_phase.run = lambda *args: steps.append(trainer.state.global_step) or run(*args)
+    trainer.train()
+    assert steps == [0, 1, 2, 3]

@@ -58,6 +58,8 @@ class ContrastiveTrainer:
 
     _pool_phase: PoolPhase | None = None
     _policy_phase: PolicyPhase | None = None
+    _optimizer_step_begins = True
+    """Whether the next micro-batch is the first of an optimizer step."""
 
     def _set_up_phases(self, *, correct_threshold: float, pools_per_step: float) -> None:
         """Make both phases, where the contrastive term takes part; called at the end of construction."""
@@ -114,6 +116,7 @@ class ContrastiveTrainer:
         self._policy_phase.begin_micro_step()
         loss: Tensor = super().training_step(*args, **kwargs)  # type: ignore[misc]
         self._policy_phase.end_micro_step()
+        self._optimizer_step_begins = bool(self.accelerator.sync_gradients)
         if self.accelerator.sync_gradients:
             policy, contrastive = self._policy_phase.read_norms()
             self._pool_phase.strength.observe(policy)

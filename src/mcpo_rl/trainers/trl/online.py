@@ -211,8 +211,7 @@ class OnlineContrastive(ContrastiveTrainer):
 
     def _contrastive_grads_are_stale(self) -> bool:
         """Whether an optimizer step begins that is not the first one on these rollouts."""
-        begins = self._step % self.args.gradient_accumulation_steps == 0
-        return self._pool_phase is not None and begins and not self._at_generation_boundary()
+        return self._pool_phase is not None and self._optimizer_step_begins and not self._at_generation_boundary()
 
     def _refresh_contrastive_grads(self, micro_batches: list[dict[str, Any]]) -> None:
         """Run the pool phase on the same rollouts at the weights of now; give each micro-batch its new gradients."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from accelerate.utils import DistributedType
@@ -9,7 +10,12 @@ from torch import nn
 
 from mcpo_rl.errors import ConfigError, ModelError
 from mcpo_rl.trainers.trl.arguments import ContrastiveArguments, RolloutArguments
-from mcpo_rl.trainers.trl.features.hidden_states import find_feature_module
+from mcpo_rl.trainers.trl.features.hidden_states import (
+    active_dropout,
+    depends_on_width,
+    find_feature_module,
+    unwrapped,
+)
 
 WORKING_BACKENDS = (
     DistributedType.NO,
@@ -61,6 +67,11 @@ def check_trainer(trainer: Any) -> None:
             "The contrastive term is not made for vision-language models yet: image tokens in the completion would be "
             "pooled. Use a text model, or contrastive_coef=0."
         )
+    if getattr(trainer.model.config, "is_encoder_decoder", False):
+        raise ConfigError(
+            "Encoder-decoder models cannot be trained: the term reads the hidden states of a decoder that has prompt "
+            "and completion in one sequence. Use a causal language model."
+        )
     backend = trainer.accelerator.distributed_type
     if backend not in WORKING_BACKENDS or trainer.get_tp_size() > 1:
         what = f"The {backend.value} engine" if backend not in WORKING_BACKENDS else "Tensor parallelism"
@@ -77,6 +88,12 @@ def check_trainer(trainer: Any) -> None:
         _check_generation_tap(trainer)
     model: nn.Module = trainer.accelerator.unwrap_model(trainer.model)
     find_feature_module(model, args.feature_layer)
+    if (dropout := active_dropout(model)) > 0:
+        warnings.warn(
+            f"The model trains with dropout (up to {dropout:g}), which the pool phase does not see: the contrastive "
+            "gradient is then that of other hidden states. Set disable_dropout=True (and lora_dropout to 0).",
+            stacklevel=5,
+        )
 
 
 def _check_generation_tap(trainer: Any) -> None:
@@ -98,4 +115,6 @@ def no_generation_tap(trainer: Any) -> str:
         return "the completions do not come from one call of generate"
     if is_sharded(trainer):
         return "the parameters are sharded over ranks"
+    if depends_on_width(unwrapped(trainer.accelerator, trainer.model)):
+        return "the model's rotary embeddings depend on the longest rollout of a pass, which decoding does not know yet"
     return ""

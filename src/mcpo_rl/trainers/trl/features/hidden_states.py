@@ -6,7 +6,7 @@ Axes: B rows of a batch, T tokens of prompt and completion, C tokens of the comp
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -98,9 +98,50 @@ def feature_width(model: nn.Module, layer: int) -> int:
     return int(getattr(head, "in_features", width))
 
 
+def depends_on_width(model: nn.Module) -> bool:
+    """Whether hidden states depend on how wide the batch is padded: rotary embeddings that change with its length.
+
+    `longrope` (Phi-3.5, Phi-4-mini) and `dynamic` choose their frequencies by the longest row of a pass: a short
+    rollout has other hidden states beside a long one than among short ones.
+    """
+    config: Any = model.config
+    config = config.get_text_config()
+    open_ends: list[Any] = [getattr(config, name, None) for name in ("rope_parameters", "rope_scaling")]
+    while open_ends:
+        settings = open_ends.pop()
+        if not isinstance(settings, Mapping):
+            continue
+        if {settings.get("rope_type"), settings.get("type")} & {"dynamic", "longrope"}:
+            return True
+        open_ends.extend(settings.values())  # some models have one for each kind of layer
+    return False
+
+
+def active_dropout(model: nn.Module) -> float:
+    """Return the largest dropout that the model trains with; 0.0 without any."""
+    config: Any = model.config
+    settings = {**config.get_text_config().to_dict()}
+    in_config = [value for name, value in settings.items() if name in _DROPOUT_OF_ATTENTION]
+    modules = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
+    return max([0.0, *(float(value) for value in (*in_config, *modules) if isinstance(value, (int, float)))])
+
+
+_DROPOUT_OF_ATTENTION = ("attention_dropout", "attn_pdrop")
+"""Settings that decoders apply without a module of their own."""
+
+
 def hidden_of(output: Any) -> Tensor:
-    """Return the (B, T, d) hidden states of a backbone's or decoder layer's output, whatever its form."""
+    """Return the (B, T, d) hidden states of a backbone's or decoder layer's output, whatever its form.
+
+    Raises:
+        ModelError: they have another form.
+    """
     if isinstance(output, Tensor):
+        if output.dim() != 3:
+            raise ModelError(
+                f"The module that the features are read from gives hidden states of shape {tuple(output.shape)}; "
+                "expected (rows, tokens, width). Use feature_layer=-1."
+            )
         return output
     if isinstance(output, tuple):
         return hidden_of(output[0])

@@ -18,6 +18,7 @@ from mcpo_rl.trainers.trl.features.generation import GenerationMismatch, Generat
 from mcpo_rl.trainers.trl.features.hidden_states import (
     PooledPass,
     chunks_by_length,
+    depends_on_width,
     find_backbone,
     find_feature_module,
     inference,
@@ -172,7 +173,8 @@ class FeatureReader:
     def forward(self, batch: dict[str, Any], rows: list[int] | None = None) -> Tensor:
         """Return h of the batch (or of some rows of it) by a no-grad forward pass of the backbone.
 
-        Rows of similar length go together and padding on the right is cut off, which no token before it can see.
+        Rows of similar length go together and padding on the right is cut off, which no token before it can see
+        (except where the positions themselves depend on the width: it stays there).
         """
         trainer, args = self._trainer, self._trainer.args
         mask = completion_mask(batch)
@@ -180,11 +182,12 @@ class FeatureReader:
         lengths = batch["completion_mask"][selected.to(mask.device)].sum(dim=1).tolist()
         # Nothing is kept for a backward pass, so twice the rows of a training pass stay below its memory.
         chunks = chunks_by_length(lengths, 2 * args.per_device_train_batch_size)
+        whole = depends_on_width(unwrapped(trainer.accelerator, trainer.model))
 
         def passes() -> Iterator[dict[str, Tensor]]:
             for chunk in chunks:
                 which = selected[chunk].to(mask.device)
-                width = max(1, max(int(lengths[row]) for row in chunk))
+                width = mask.shape[1] if whole else max(1, max(int(lengths[row]) for row in chunk))
                 ids, attended = batch["completion_ids"][which, :width], batch["completion_mask"][which, :width]
                 yield {
                     "input_ids": torch.cat([batch["prompt_ids"][which], ids], dim=1),

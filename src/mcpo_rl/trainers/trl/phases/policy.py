@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mcpo_rl.errors import ConfigError
 from mcpo_rl.trainers.trl.features.hidden_states import HiddenStateTap, pool_completion
 from mcpo_rl.trainers.trl.phases.strength import GradientMeter
 
@@ -56,7 +57,8 @@ class PolicyPhase:
             part: what to add.
 
         Raises:
-            RuntimeError: the pass did not go through `module` once and with a gradient.
+            RuntimeError: the pass did not go through `module` once.
+            ConfigError: nothing trained lies below it.
         """
         hidden_states: list[Tensor] = []
         scaler = getattr(self._accelerator, "scaler", None)
@@ -75,12 +77,17 @@ class PolicyPhase:
 
         with HiddenStateTap(module, split):
             loss = policy_loss()
-        if len(hidden_states) != 1 or not hidden_states[0].requires_grad:
+        if len(hidden_states) != 1:
             raise RuntimeError(
-                f"The training forward pass went through the backbone {len(hidden_states)} times (once was expected, "
-                "with a gradient), so the contrastive gradient cannot reach the policy. This version of TRL, "
-                "transformers or PEFT calls the model in another way; contrastive_coef=0 trains without the "
-                "contrastive term."
+                f"The training forward pass went through the backbone {len(hidden_states)} times (once was expected), "
+                "so the contrastive gradient cannot reach the policy. This version of TRL, transformers or PEFT calls "
+                "the model in another way; contrastive_coef=0 trains without the contrastive term."
+            )
+        if not hidden_states[0].requires_grad:
+            raise ConfigError(
+                "Nothing that is trained lies below the hidden states that the contrastive term reads, so it would "
+                "change nothing. Set feature_layer to a layer at or above the lowest trained one (-1 is the last "
+                "hidden state), or contrastive_coef=0."
             )
         self._attached += 1
         return loss + self._inner_product(hidden_states[0], part)
