@@ -92,6 +92,15 @@ def _config_for(recipe: Recipe, ranks: int) -> MCPOConfig:
 
 def _check_sizes(checked: Checked, launch: Launch) -> None:
     config = checked.config
+    if config.max_completion_length is None or config.max_completion_length < 1:
+        raise ConfigError(f"max_completion_length is {config.max_completion_length}; it must be at least 1.")
+    share = config.vllm_gpu_memory_utilization
+    if not 0 < share <= 1:
+        raise ConfigError(
+            f"vllm_gpu_memory_utilization is {share:g}; it is a share of the GPU's memory, above 0 and at most 1."
+        )
+    if config.vllm_tensor_parallel_size < 1:
+        raise ConfigError(f"vllm_tensor_parallel_size is {config.vllm_tensor_parallel_size}; it must be at least 1.")
     if checked.prompts < len(checked.domains):
         raise ConfigError(
             f"a step has {checked.prompts} prompts (per_device_train_batch_size x gradient_accumulation_steps x GPUs / "

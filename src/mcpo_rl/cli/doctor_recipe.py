@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,7 @@ class Device:
 
 def run(args: argparse.Namespace) -> int:
     """Print the estimate. 0: it fits; 1: it does not, with what to change."""
+    _check_numbers(args)
     changes = _changes(args.set)
     file = recipe_file(args.recipe)
     recipe = load_recipe(file, changes)
@@ -63,6 +65,13 @@ def run(args: argparse.Namespace) -> int:
     return 0 if facts["fits"] else 1
 
 
+def _check_numbers(args: argparse.Namespace) -> None:
+    if args.gpu_memory is not None and not (math.isfinite(args.gpu_memory) and args.gpu_memory > 0):
+        raise ConfigError(f"--gpu-memory is {args.gpu_memory:g}; expected GiB above 0, e.g. 80.")
+    if args.prompt_tokens is not None and args.prompt_tokens < 1:
+        raise ConfigError(f"--prompt-tokens is {args.prompt_tokens}; it must be at least 1.")
+
+
 def _changes(words: list[str]) -> list[str]:
     for word in words:
         if "=" not in word:
@@ -73,8 +82,6 @@ def _changes(words: list[str]) -> list[str]:
 def _device(args: argparse.Namespace, checked: Checked) -> Device:
     facts = machine_facts()
     if args.gpu_memory is not None:
-        if args.gpu_memory <= 0:
-            raise ConfigError(f"--gpu-memory is {args.gpu_memory:g}; expected GiB, e.g. 80.")
         return Device(memory=args.gpu_memory * GIB, cpu=False, origin="given")
     if facts.get("device") == "cuda":
         return Device(memory=facts["gpu_memory_gib"] * GIB, cpu=False, origin="this machine's")
