@@ -112,6 +112,19 @@ def test_the_table_of_the_docs_is_what_the_command_says() -> None:
         assert [f"{sum(phases[phase].values()) / GIB:.1f}" for phase in ("generate", "pool", "update")] == told
 
 
+def test_the_heading_of_the_table_says_every_size_in_it() -> None:
+    heading = re.search(r"^`mcpo-rl doctor --recipe R --gpu-memory (.*?)^\| recipe", DOCS, re.M | re.S)
+    assert heading is not None
+    assert set(re.findall(r"\b\d+\b", heading[1])) == set(re.findall(r"^\| `.*? \| \d+ of (\d+) GB", DOCS, re.M))
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_equal_numbers_in_every_step_are_told_of_batches_that_have_them(name: str) -> None:
+    checked = check_recipe(load_recipe(name), find_launch(shipped_recipes()[name], None, None))
+    if checked.prompts % len(checked.domains):
+        assert "in every step" not in shipped_recipes()[name].read_text()
+
+
 def test_accelerate_configs_are_valid() -> None:
     files = {file.stem: file for file in sorted((RECIPES / "accelerate").glob("*.yaml"))}
     assert sorted(files) == sorted(ACCELERATE)
