@@ -82,6 +82,49 @@ def test_the_launch_line_at_the_head_counts(command: Callable[..., Any], write: 
     assert (found["engine"], found["gpus"]) == ("ddp", 4)
 
 
+def test_gpus_of_one_machine_take_the_file_for_one(command: Callable[..., Any]) -> None:
+    for gpus in (3, 8):
+        found = facts(command("doctor", "--recipe", "qwen2.5-7b-2x8", "--gpus", gpus, "--json"))
+        assert (found["gpus"], found["machines"]) == (gpus, 1)
+        assert "accelerate/deepspeed_zero3.yaml --num_processes" in found["launch"]
+        assert "deepspeed_zero3.yaml in the place of deepspeed_zero3_2x8.yaml" in found["launch_note"]
+        assert "--machine_rank" not in found["launch"]
+    alone = facts(command("doctor", "--recipe", "qwen2.5-7b-2x8", "--gpus", 1, "--json"))
+    assert alone["launch"] == "mcpo-rl train qwen2.5-7b-2x8"
+
+
+def test_machines_are_those_of_the_file(command: Callable[..., Any]) -> None:
+    words = ("doctor", "--recipe", "qwen3-0.6b", "--gpu-memory", 80, "--accelerate", "deepspeed_zero3_2x8")
+    found = facts(command(*words, "--gpus", 8, "--json"))
+    assert (found["gpus"], found["machines"]) == (8, 2)
+    assert "--accelerate deepspeed_zero3 is for one machine" in found["launch_note"]
+    assert found["launch"].endswith(
+        "2x8.yaml --num_processes 8 --machine_rank $RANK --main_process_ip $HOST0 -m mcpo_rl train qwen3-0.6b"
+    )
+    assert found["launch_note"] in command(*words, "--gpus", 8).out
+    for gpus in (1, 3, 17):
+        answer = command(*words, "--gpus", gpus)
+        assert answer.status == 2 and "machines of deepspeed_zero3_2x8.yaml: give a multiple of 2" in answer.err
+        assert ("--accelerate deepspeed_zero3 is" in answer.err) == (gpus < 8)
+        assert len(answer.err.strip().splitlines()) == 1
+    more = facts(command("doctor", "--recipe", "qwen3-4b-math-code-logic", "--gpus", 16, "--json"))
+    assert more["machines"] == 1 and "fsdp2.yaml has num_machines: 1 with 8 GPUs each" in more["launch_note"]
+
+
+def test_the_line_for_several_machines_has_what_each_needs(command: Callable[..., Any]) -> None:
+    words = ("doctor", "--recipe", "qwen2.5-7b-2x8", "--json")
+    launch = facts(command(*words))["launch"]
+    for part in ("--machine_rank $RANK", "--main_process_ip $HOST0", "--vllm_server_host $SERVER"):
+        assert part in launch
+    known = facts(command(*words, "--set", "vllm_server_host=node7"))["launch"]
+    assert "--vllm_server_host=node7" in known and "$SERVER" not in known
+    flags = facts(command("doctor", "--recipe", "qwen3-0.6b", "--gpus", 16, "--json"))["launch"]
+    assert "--multi_gpu --num_machines 2 --main_process_port 29500 --num_processes 16 --machine_rank $RANK" in flags
+    assert "$SERVER" not in flags
+    answer = command("doctor", "--recipe", "qwen3-0.6b", "--gpus", 9)
+    assert answer.status == 2 and "9 GPUs cannot be shared out equally over the 2 machines of 8 GPUs each" in answer.err
+
+
 def test_a_pool_of_all_ranks(command: Callable[..., Any], write: Callable[..., Path]) -> None:
     words = ("doctor", "--recipe", write(), "--accelerate", "fsdp2", "--json")
     small, large = (facts(command(*words, "--gpus", gpus)) for gpus in (8, 64))

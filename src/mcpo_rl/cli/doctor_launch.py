@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from mcpo_rl.errors import ConfigError, nearest
 from mcpo_rl.models.memory import Engine
 
 _LINE = re.compile(r"accelerate launch\b.*?--config_file[ =](\S+)")
+_MACHINES = re.compile(r"_\d+x\d+$")
 _GPUS_PER_MACHINE = 8
+"""Assumed where no file tells it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,13 @@ class Launch:
     """One process a machine reads the weights, and not each."""
     file: Path | None = None
     """The Accelerate configuration; None is a plain `mcpo-rl train`, or flags."""
+    note: str = ""
+    """What to know of the file, given the GPUs; empty where there is nothing."""
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return self.file.name if self.file is not None else f"{_GPUS_PER_MACHINE} GPUs each"
 
     @property
     def ranks_per_machine(self) -> int:
@@ -45,20 +55,71 @@ def find_launch(recipe: Path, config: str | None, gpus: int | None) -> Launch:
         recipe: The recipe's file. The first `accelerate launch --config_file F` in the comments at its head counts
             where no configuration is given.
         config: An Accelerate configuration: a file, or the name of a shipped one (`fsdp2`).
-        gpus: Training GPUs in all, in the place of those that the configuration has.
+        gpus: Training GPUs in all, in the place of those that the configuration has, on as many machines.
 
     Raises:
-        ConfigError: No such file, or one that is no Accelerate configuration.
+        ConfigError: No such file, one that is no Accelerate configuration, or GPUs that its machines cannot share out.
     """
     if gpus is not None and gpus < 1:
         raise ConfigError(f"--gpus is {gpus}; it must be at least 1.")
     named = config or (None if gpus == 1 else _launch_line(recipe))
     if named is None:
-        return Launch(engine="one" if gpus in (None, 1) else "ddp", ranks=gpus or 1, machines=_machines(gpus or 1))
+        ranks = gpus or 1
+        machines = math.ceil(ranks / _GPUS_PER_MACHINE)
+        return _checked(Launch(engine="one" if ranks == 1 else "ddp", ranks=ranks, machines=machines))
     launch = read_launch(_find(named))
-    if gpus is None or gpus == launch.ranks:
-        return launch
-    return replace(launch, ranks=gpus, machines=_machines(gpus, launch.ranks_per_machine))
+    return _checked(launch) if gpus in (None, launch.ranks) else _with_gpus(launch, gpus, chosen=config is not None)
+
+
+def _with_gpus(launch: Launch, gpus: int, *, chosen: bool) -> Launch:
+    """Return a launch on another number of GPUs; the machines stay those of its file.
+
+    Where one machine's GPUs are enough, the file for one machine that stands beside it is taken, or told if the other
+    was `chosen`.
+    """
+    room, sibling = launch.ranks_per_machine, _for_one_machine(launch)
+    if sibling is None or gpus > room:
+        note = ""
+        if gpus > room * launch.machines:
+            note = (
+                f"{launch.name} has num_machines: {launch.machines} with {room} GPUs each; for more machines give "
+                "--accelerate a file that has them"
+            )
+        return _checked(replace(launch, ranks=gpus, note=note))
+    one = f"{gpus} GPU{'s are' if gpus > 1 else ' is'} not more than a machine has"
+    if not chosen:
+        return replace(
+            sibling, ranks=gpus, note=f"{one}: {sibling.name} in the place of {launch.name}, which is for several"
+        )
+    return _checked(replace(launch, ranks=gpus, note=f"{one}: --accelerate {_told(sibling)} is for one machine"))
+
+
+def _checked(launch: Launch) -> Launch:
+    """Return a launch whose machines have the same number of GPUs each, as Accelerate starts them."""
+    if launch.machines < 1 or launch.ranks < 1:
+        raise ConfigError(f"{launch.name} has {launch.ranks} processes on {launch.machines} machines.")
+    if launch.ranks % launch.machines:
+        hint = f" Or: {launch.note}." if launch.note else ""
+        raise ConfigError(
+            f"{launch.ranks} GPU{'s' if launch.ranks > 1 else ''} cannot be shared out equally over the "
+            f"{launch.machines} machines of {launch.name}: give a multiple of {launch.machines}.{hint}"
+        )
+    return launch
+
+
+def _for_one_machine(launch: Launch) -> Launch | None:
+    """Return what stands beside `fsdp2_2x8.yaml` as `fsdp2.yaml`, if that is for one machine."""
+    stem = "" if launch.file is None else _MACHINES.sub("", launch.file.stem)
+    if launch.file is None or launch.machines == 1 or stem == launch.file.stem:
+        return None
+    file = launch.file.with_name(f"{stem}{launch.file.suffix}")
+    found = read_launch(file) if file.is_file() else None
+    return found if found is not None and found.machines == 1 else None
+
+
+def _told(launch: Launch) -> str:
+    shipped = launch.file is not None and launch.file.parent == RECIPES / "accelerate"
+    return launch.file.stem if launch.file is not None and shipped else str(launch.file)
 
 
 def read_launch(file: Path) -> Launch:
@@ -134,6 +195,27 @@ def _launch_line(recipe: Path) -> str | None:
     return None
 
 
+def launch_line(recipe: str, changes: list[str], launch: Launch, *, server: bool) -> str:
+    """Return the command that trains a recipe; on several machines with `$RANK`, `$HOST0` and `$SERVER` to fill in.
+
+    Args:
+        recipe: As it was given.
+        changes: `--key=value` words for it.
+        launch: How it is launched.
+        server: vLLM serves from elsewhere, at an address that the recipe does not say.
+    """
+    train = shlex.join(["train", recipe, *changes])
+    if launch.file is None and launch.ranks == 1:
+        return f"mcpo-rl {train}"
+    several = launch.machines > 1
+    how = f"--config_file {shlex.quote(str(launch.file))}" if launch.file else "--multi_gpu"
+    if several and launch.file is None:
+        how += f" --num_machines {launch.machines} --main_process_port 29500"
+    machine = " --machine_rank $RANK --main_process_ip $HOST0" if several else ""
+    address = " --vllm_server_host $SERVER" if several and server else ""
+    return f"accelerate launch {how} --num_processes {launch.ranks}{machine} -m mcpo_rl {train}{address}"
+
+
 def _find(name: str) -> Path:
     """Return a file by its path, or the shipped one of that name, whatever directory stands before it."""
     shipped = {path.stem: path for path in sorted((RECIPES / "accelerate").glob("*.yaml"))}
@@ -148,7 +230,3 @@ def _find(name: str) -> Path:
 
 def _find_beside(name: str, file: Path) -> Path:
     return next((path for path in (Path(name), file.parent / Path(name).name) if path.is_file()), Path(name))
-
-
-def _machines(ranks: int, per_machine: int = _GPUS_PER_MACHINE) -> int:
-    return math.ceil(ranks / per_machine)

@@ -8,12 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shlex
 from dataclasses import dataclass
 from typing import Any
 
 from mcpo_rl.cli.doctor_advice import generation_note, host_bytes, remedies, vllm_findings
-from mcpo_rl.cli.doctor_launch import Launch, find_launch
+from mcpo_rl.cli.doctor_launch import Launch, find_launch, launch_line
 from mcpo_rl.cli.doctor_plan import Checked, check_recipe, run_plan
 from mcpo_rl.cli.machine import machine_facts
 from mcpo_rl.config import load_recipe, recipe_file
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     shape, origin = find_shape(recipe.model)
     plan = run_plan(checked, launch, shape, gpu_memory=device.memory, prompt_tokens=args.prompt_tokens, cpu=device.cpu)
     facts = _facts(plan, checked, launch, device) | {"shape_from": origin}
-    facts["launch"] = _launch_line(args.recipe, changes, launch)
+    facts["launch"] = launch_line(args.recipe, changes, launch, server=_server_unknown(checked))
     if args.measure:
         from mcpo_rl.cli.doctor_measure import measured_step
 
@@ -106,6 +105,7 @@ def _facts(plan: RunPlan, checked: Checked, launch: Launch, device: Device) -> d
         "engine": plan.engine,
         "gpus": plan.ranks,
         "machines": launch.machines,
+        "launch_note": launch.note,
         "step": {
             "prompts": checked.prompts,
             "generations": config.num_generations,
@@ -131,12 +131,12 @@ def _host(plan: RunPlan, launch: Launch, device: Device) -> float:
     return 0.0 if device.cpu else host_bytes(plan, loads_once=launch.loads_once, per_rank=HOST_PER_RANK)
 
 
-def _launch_line(recipe: str, changes: list[str], launch: Launch) -> str:
-    train = shlex.join(["train", recipe, *changes])
-    if launch.file is None and launch.ranks == 1:
-        return f"mcpo-rl {train}"
-    how = f"--config_file {shlex.quote(str(launch.file))} " if launch.file else "--multi_gpu "
-    return f"accelerate launch {how}--num_processes {launch.ranks} -m mcpo_rl {train}"
+def _server_unknown(checked: Checked) -> bool:
+    """Whether vLLM serves at an address that means this machine only."""
+    config = checked.config
+    if not checked.asked("use_vllm") or config.vllm_mode != "server" or config.vllm_server_base_url:
+        return False
+    return config.vllm_server_host in ("127.0.0.1", "localhost", "0.0.0.0")
 
 
 def _as_text(facts: dict[str, Any]) -> str:
@@ -154,6 +154,7 @@ def _as_text(facts: dict[str, Any]) -> str:
         f"{step['prompt_tokens']:,} + {step['completion_tokens']:,} tokens; domains: {', '.join(step['domains'])}",
         f"         micro-batches of {step['micro_batch']}, {step['accumulation']} accumulated",
         f"launch   {facts['launch']}",
+        *([f"         {facts['launch_note']}."] if facts["launch_note"] else []),
         "",
         *_table(facts["gib"]),
         "",
