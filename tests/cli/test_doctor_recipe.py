@@ -142,6 +142,19 @@ def test_vllm_without_room(command: Callable[..., Any], write: Callable[..., Pat
     assert "vLLM's share of 8.0 GiB has no room" in answer.out
 
 
+def test_a_prompt_that_vllm_has_no_room_for(command: Callable[..., Any]) -> None:
+    words = ("doctor", "--recipe", "qwen3-0.6b", "--gpu-memory", 80, "--prompt-tokens")
+    answer = command(*words, 4000)
+    assert answer.status == 2
+    assert "--prompt-tokens 4000 and max_completion_length 1024 are 5024 tokens" in answer.err
+    assert "more than vllm_max_model_length 2048: set it to 5024" in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+    assert command(*words, 1024).status == 0
+    assert command(*words, 1025).status == 2
+    assert command(*words, 4000, "--set", "vllm_max_model_length=5024").status == 0
+    assert command(*words, 4000, "--set", "use_vllm=false", "--set", "vllm_enable_sleep_mode=false").status != 2
+
+
 @pytest.mark.parametrize(
     ("changes", "words", "message"),
     [

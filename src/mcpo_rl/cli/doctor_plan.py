@@ -130,6 +130,9 @@ def run_plan(
         gpu_memory: Bytes of one GPU; of the machine where there is none.
         prompt_tokens: Of the longest prompt; None takes what `vllm_max_model_length` leaves, else `PROMPT_TOKENS`.
         cpu: The run is for this machine's CPU.
+
+    Raises:
+        ConfigError: vLLM would not take so long a prompt with its completion.
     """
     config, recipe = checked.config, checked.recipe
     mixed = not cpu and recipe.dtype == "float32" and (checked.asked("bf16") or checked.asked("fp16"))
@@ -185,6 +188,12 @@ def _pool(config: MCPOConfig, shape: DecoderShape) -> PoolPlan:
 def _prompt_tokens(checked: Checked, given: int | None) -> int:
     config = checked.config
     if given is not None:
+        longest, both = config.vllm_max_model_length, given + config.max_completion_length
+        if checked.asked("use_vllm") and longest is not None and both > longest:
+            raise ConfigError(
+                f"--prompt-tokens {given} and max_completion_length {config.max_completion_length} are {both} tokens, "
+                f"more than vllm_max_model_length {longest}: set it to {both}, or give shorter prompts or completions."
+            )
         return given
     if checked.asked("use_vllm") and config.vllm_max_model_length is not None:
         return int(config.vllm_max_model_length - config.max_completion_length)
