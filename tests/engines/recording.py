@@ -158,5 +158,6 @@ def digest(state: Tensors) -> str:
     """Return a name for the bytes of these tensors."""
     summed = hashlib.sha256()
     for name, value in sorted(state.items()):
-        summed.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        raw = value.detach().cpu().contiguous().flatten().view(torch.uint8)  # numpy knows no bfloat16
+        summed.update(name.encode() + raw.numpy().tobytes())
     return summed.hexdigest()
