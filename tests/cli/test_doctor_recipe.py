@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,33 @@ def test_a_prompt_that_vllm_has_no_room_for(command: Callable[..., Any]) -> None
     assert command(*words, 1025).status == 2
     assert command(*words, 4000, "--set", "vllm_max_model_length=5024").status == 0
     assert command(*words, 4000, "--set", "use_vllm=false", "--set", "vllm_enable_sleep_mode=false").status != 2
+
+
+@pytest.mark.parametrize("memory", [14, 16])
+def test_a_lower_share_makes_room_on_small_gpus(command: Callable[..., Any], memory: int) -> None:
+    words = ("doctor", "--recipe", "qwen3-0.6b", "--gpu-memory", memory)
+    told = facts(command(*words, "--json"))["remedies"][0]
+    assert "vllm_gpu_memory_utilization" in told["what"]
+    settings = [setting.replace(": ", "=") for setting in re.findall(r"\w+: [\d.]+", told["what"])]
+    after = facts(command(*words, "--json", *(word for setting in settings for word in ("--set", setting))))
+    assert after["fits"] and after["peak_gib"] == told["peak"]
+
+
+def test_a_higher_share_where_vllm_would_not_start(command: Callable[..., Any]) -> None:
+    words = ("doctor", "--recipe", "qwen3-0.6b", "--gpu-memory", 24, "--set", "vllm_gpu_memory_utilization=0.05")
+    before = facts(command(*words, "--json"))
+    assert not before["fits"] and before["remedies"][0]["what"] == "vllm_gpu_memory_utilization: 0.50"
+    assert facts(command(*words, "--json", "--set", "vllm_gpu_memory_utilization=0.50"))["fits"]
+
+
+def test_less_than_a_tenth_free_is_told(command: Callable[..., Any]) -> None:
+    words = ("doctor", "--recipe", "qwen3-0.6b", "--set", "vllm_gpu_memory_utilization=0.4", "--gpu-memory")
+    tight, roomy = command(*words, 16), command(*words, 24)
+    assert tight.status == roomy.status == 0
+    assert "Fits by this estimate, with less than a tenth free: 15.1 of 16 GiB" in tight.out
+    assert "Fits by this estimate: " in roomy.out
+    told = command(*words[:3], "--gpu-memory", 16)
+    assert told.status == 1 and "vllm_gpu_memory_utilization: 0.35: 14.6 GiB, less than a tenth free" in told.out
 
 
 @pytest.mark.parametrize(

@@ -29,35 +29,65 @@ def needed(plan: RunPlan) -> float:
 
 
 def remedies(plan: RunPlan) -> list[Remedy]:
-    """Return what to change so that a plan fits: single changes that are enough, else as many as it takes, in order.
+    """Return what to change so that a plan fits: changes that are enough alone, else as many as it takes, in order.
 
-    The last one does not fit if nothing helps.
+    Where those that are enough alone all change what is learned, or the engine, and others fit together, these stand
+    first, as one. The last one does not fit if nothing helps.
     """
     alone = [Remedy(what=what, peak=needed(changed), fits=True) for what, changed in _changed(plan) if _fits(changed)]
-    if alone:
+    if not alone:
+        return _steps(plan, _HARMLESS + _OTHERS)
+    if any(_fits(changed) for _, change in _HARMLESS if (changed := change(plan)) is not None):
         return alone
-    steps: list[Remedy] = []
+    together = _steps(plan, _HARMLESS)
+    if not together or not together[-1].fits:
+        return alone
+    return [Remedy(what=", ".join(step.what for step in together), peak=together[-1].peak, fits=True), *alone]
+
+
+def _steps(plan: RunPlan, changes: list[tuple[str, Change]]) -> list[Remedy]:
+    """Return changes that build on each other, gone through twice: a later one may make room for an earlier one."""
+    steps: dict[str, Remedy] = {}
     now = plan
-    for change in _CHANGES:
-        tried = change[1](now)
-        if tried is None or needed(tried) > 0.99 * needed(now):
+    for words, change in [*changes, *changes]:
+        tried = change(now)
+        if tried is None or (not _fits(tried) and _excess(tried) > 0.99 * _excess(now)):
             continue
         now = tried
-        steps.append(Remedy(what=_words(change[0], now), peak=needed(now), fits=_fits(now)))
+        steps.pop(words, None)
+        steps[words] = Remedy(what=_words(words, now), peak=needed(now), fits=_fits(now))
         if _fits(now):
             break
-    return steps
+    return list(steps.values())
+
+
+def _excess(plan: RunPlan) -> float:
+    """Return the bytes that the phases lack, all together."""
+    return sum(max(0.0, size - plan.gpu_memory) for size in _totals(plan).values())
+
+
+def _totals(plan: RunPlan) -> dict[str, float]:
+    return {name: sum(parts.values()) for name, parts in estimate_gpu(plan).items()}
 
 
 def _changed(plan: RunPlan) -> Iterator[tuple[str, RunPlan]]:
-    for words, change in _CHANGES:
+    for words, change in _HARMLESS + _OTHERS:
         tried = change(plan)
         if tried is not None:
             yield _words(words, tried), tried
 
 
 def _fits(plan: RunPlan) -> bool:
-    return needed(plan) <= plan.gpu_memory and not vllm_findings(plan, max_tokens=plan.passes.tokens)
+    return needed(plan) <= plan.gpu_memory and _starts(plan)
+
+
+def _starts(plan: RunPlan) -> bool:
+    return not vllm_findings(plan, max_tokens=longest_sequence(plan))
+
+
+def longest_sequence(plan: RunPlan) -> int:
+    """Return the tokens of the longest sequence that vLLM makes room for."""
+    return plan.vllm_longest or plan.passes.tokens
 
 
 def _words(words: str, plan: RunPlan) -> str:
@@ -65,6 +95,7 @@ def _words(words: str, plan: RunPlan) -> str:
         rows=plan.passes.rows,
         accumulation=plan.accumulation,
         share=plan.vllm_share,
+        longest=longest_sequence(plan),
         ranks=plan.ranks,
         completion=plan.passes.completion,
     )
@@ -76,7 +107,7 @@ def _smaller_micro_batch(plan: RunPlan) -> RunPlan | None:
         rows //= 2
         factor = plan.passes.rows // rows
         tried = replace(plan, passes=replace(plan.passes, rows=rows), accumulation=plan.accumulation * factor)
-        if _fits(tried) or rows % 2:
+        if rows % 2 or all(size <= plan.gpu_memory for name, size in _totals(tried).items() if name != "generate"):
             return tried
     return None
 
@@ -97,15 +128,24 @@ def _sleeping(plan: RunPlan) -> RunPlan | None:
 def _colocated_vllm(plan: RunPlan) -> RunPlan | None:
     if plan.generation != "transformers" or not plan.passes.triton:
         return None
-    return replace(plan, generation="colocate", vllm_share=0.3, vllm_sleeps=True)
+    return replace(plan, generation="colocate", vllm_share=0.3, vllm_sleeps=True, vllm_longest=plan.passes.tokens)
 
 
-def _smaller_share(plan: RunPlan) -> RunPlan | None:
+def _other_share(plan: RunPlan) -> RunPlan | None:
+    """Give vLLM what the rest leaves, if it has more, or too little to start: of generation only where it sleeps.
+
+    A tenth of the GPU stays free, unless vLLM would not start with so little.
+    """
     if plan.generation != "colocate":
         return None
-    rest = plan.gpu_memory - needed(replace(plan, vllm_share=0.0))
-    share = math.floor(20 * rest / plan.gpu_memory) / 20
-    return replace(plan, vllm_share=share) if 0 < share < plan.vllm_share else None
+    rest = _totals(replace(plan, vllm_share=0.0))
+    taken = (rest["generate"] if plan.vllm_sleeps else max(rest.values())) / plan.gpu_memory
+    shares = [math.floor(20 * (room - taken)) / 20 for room in (0.9, 1.0)]
+    tried = [replace(plan, vllm_share=share) for share in shares if share > 0]
+    chosen = next((one for one in tried if _starts(one)), None)
+    if chosen is None or chosen.vllm_share == plan.vllm_share:
+        return None
+    return None if chosen.vllm_share > plan.vllm_share and _starts(plan) else chosen
 
 
 def _sharding(plan: RunPlan) -> RunPlan | None:
@@ -140,7 +180,7 @@ def _more_gpus(plan: RunPlan) -> RunPlan | None:
     return replace(plan, ranks=2 * plan.ranks) if plan.shards_parameters else None
 
 
-_CHANGES: list[tuple[str, Change]] = [
+_HARMLESS: list[tuple[str, Change]] = [
     (
         "per_device_train_batch_size: {rows} and gradient_accumulation_steps: {accumulation} (the same step)",
         _smaller_micro_batch,
@@ -150,16 +190,22 @@ _CHANGES: list[tuple[str, Change]] = [
         "accelerator_config: {{gradient_accumulation_kwargs: {{sync_each_batch: true}}}} (gradients stay sharded)",
         _reduce_each_batch,
     ),
-    ("use_vllm: true and vllm_enable_sleep_mode: true (its cache is paged)", _colocated_vllm),
+    (
+        "use_vllm: true, vllm_enable_sleep_mode: true and vllm_max_model_length: {longest} (its cache is paged)",
+        _colocated_vllm,
+    ),
     ("vllm_enable_sleep_mode: true (vLLM gives its memory back during the update)", _sleeping),
-    ("vllm_gpu_memory_utilization: {share:.2f}", _smaller_share),
+    ("vllm_gpu_memory_utilization: {share:.2f}", _other_share),
+]
+"""Changes of nothing that is learned."""
+_OTHERS: list[tuple[str, Change]] = [
     ("sharded weights, gradients and optimizer: --config_file recipes/accelerate/fsdp2.yaml", _sharding),
     ("optim: adamw_bnb_8bit (needs bitsandbytes)", _eight_bit),
     ("peft: {{r: 16, target_modules: all-linear}} with dtype: bfloat16 (LoRA)", _lora),
     ("{ranks} GPUs", _more_gpus),
     ("max_completion_length: {completion}", _shorter),
 ]
-"""From those that change nothing of what is learned to those that do."""
+"""Of the engine, the optimizer, the GPUs or the problem; the mildest first."""
 
 
 def vllm_cache_bytes(plan: RunPlan) -> float:

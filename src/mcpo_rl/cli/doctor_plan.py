@@ -171,6 +171,7 @@ def run_plan(
         vllm_share=config.vllm_gpu_memory_utilization if colocated else 0.0,
         vllm_sleeps=colocated and checked.asked("vllm_enable_sleep_mode"),
         vllm_parallel=config.vllm_tensor_parallel_size,
+        vllm_longest=config.vllm_max_model_length or (colocated and shape.max_positions) or 0,
         gpu_memory=gpu_memory,
         reserve=GIB if cpu else RESERVE,
     )

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from mcpo_rl.cli.doctor_advice import generation_note, host_bytes, remedies, vllm_findings
+from mcpo_rl.cli.doctor_advice import generation_note, host_bytes, longest_sequence, remedies, vllm_findings
 from mcpo_rl.cli.doctor_launch import Launch, find_launch, launch_line
 from mcpo_rl.cli.doctor_plan import Checked, check_recipe, run_plan
 from mcpo_rl.cli.machine import machine_facts
@@ -93,9 +93,7 @@ def _device(args: argparse.Namespace, checked: Checked) -> Device:
 def _facts(plan: RunPlan, checked: Checked, launch: Launch, device: Device) -> dict[str, Any]:
     config, phases = checked.config, estimate_gpu(plan)
     phase, most = peak(phases)
-    longest = config.vllm_max_model_length or plan.passes.tokens
-    if plan.generation == "colocate" and config.vllm_max_model_length is None:
-        longest = plan.shape.max_positions or longest
+    longest = longest_sequence(plan)
     problems = vllm_findings(plan, max_tokens=longest)
     fits = most <= plan.gpu_memory and not problems
     return {
@@ -189,13 +187,18 @@ def _table(phases: dict[str, dict[str, float]]) -> list[str]:
 def _verdict(facts: dict[str, Any]) -> list[str]:
     total, most = facts["device"]["memory_gib"], facts["peak_gib"]
     if facts["fits"]:
-        return [f"Fits by this estimate: {most:g} of {total:g} GiB (the phase `{facts['peak_phase']}`)."]
+        tight = ", with less than a tenth free" if most > 0.9 * total else ""
+        return [f"Fits by this estimate{tight}: {most:g} of {total:g} GiB (the phase `{facts['peak_phase']}`)."]
     lines = [f"Does not fit: {problem}." for problem in facts["problems"]]
-    if most > total:
+    if most > total or not lines:
         lines.append(f"Does not fit: {most:g} of {total:g} GiB (the phase `{facts['peak_phase']}`).")
     found = facts["remedies"]
     if not found or not found[-1]["fits"]:
         return [*lines, "No setting that is known here makes it fit: take larger GPUs or a smaller model."]
     alone = found[0]["fits"]
     lines += ["", "what to do (one of these is enough)" if alone else "what to do (all of these)"]
-    return [*lines, *(f"  {one['what']}: {one['peak']:g} GiB" for one in found)]
+    return [*lines, *(f"  {one['what']}: {one['peak']:g} GiB{_tight(one, total)}" for one in found)]
+
+
+def _tight(remedy: dict[str, Any], total: float) -> str:
+    return ", less than a tenth free" if remedy["fits"] and remedy["peak"] > 0.9 * total else ""

@@ -91,6 +91,8 @@ class RunPlan:
     """vLLM gives its memory back while it does not generate."""
     vllm_parallel: int
     """GPUs of one vLLM engine."""
+    vllm_longest: int = 0
+    """Tokens of the longest sequence that vLLM makes room for; 0 is a prompt with its completion."""
     gpu_memory: float
     """Bytes of one GPU."""
     reserve: float = RESERVE
