@@ -92,3 +92,7 @@ def make_kind(kind: str, *, tied: bool | None = None, seed: int = 0, **settings:
     config = AutoConfig.for_model(kind, **{"initializer_range": 0.3, **tokens, **embeddings, **settings})
     set_seed(seed)
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+
+WITHOUT_EMBEDDINGS = {"mamba2"}
+"""Whose `hidden_states` begin with the first layer's, where others begin with the embeddings."""

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from mcpo_rl.objective import ContrastiveConfig
 from objective.naive import Pool, differentiable_loss
 
-from .models import NO_FLOAT64, make_family
+from .models import NO_FLOAT64, WITHOUT_EMBEDDINGS, make_family
 from .scenario import COEF, END, GENERATIONS, Scenario
 
 Tensors = dict[str, torch.Tensor]
@@ -119,7 +119,8 @@ class Reference:
         logits = output.logits[:, -width - 1 : -1].to(self.dtype)
         log_probs = logits.log_softmax(dim=-1).gather(2, ids[..., None])[..., 0]
         layer = self.scenario.options.get("feature_layer", -1)
-        hidden = output.hidden_states[-1 if layer == -1 else layer + 1][:, -width:].to(self.dtype)
+        before = 0 if self.scenario.family in WITHOUT_EMBEDDINGS else 1
+        hidden = output.hidden_states[-1 if layer == -1 else layer + before][:, -width:].to(self.dtype)
         rows = []
         for states, mask in zip(hidden, self.batch["completion_mask"].bool(), strict=True):
             counted = states[mask] if mask.any() else 0 * states[:1]
