@@ -9,7 +9,7 @@ import pytest
 from mcpo_rl.cli.training_data import training_data
 from mcpo_rl.data import load_problems
 from mcpo_rl.data.build import build, build_config_from_mapping
-from mcpo_rl.errors import ProblemError
+from mcpo_rl.errors import ConfigError, ProblemError
 from mcpo_rl.runs.manifest import data_fingerprint
 
 SOURCES = [{"source": "procedural", "domain": domain, "count": 12} for domain in ("math", "logic")]
@@ -47,3 +47,20 @@ def test_sources_that_are_read(tmp_path: Path) -> None:
     assert len(data.dataset) == 24
     with pytest.raises(ProblemError, match="there are no problems to train on"):
         training_data([])
+
+
+def test_the_problems_of_some_domains_alone(built: Path) -> None:
+    whole = training_data([{"path": str(built)}, *SOURCES])
+    logic = training_data([{"path": str(built)}, *SOURCES], ["logic"])
+    assert [row["id"] for row in logic.dataset] == [row["id"] for row in whole.dataset if row["domain"] == "logic"]
+    assert logic.fingerprint["domains"] == {"logic": len(logic.dataset)}
+    assert logic.fingerprint["problems"] == len(logic.dataset)
+    both = training_data([{"path": str(built)}, *SOURCES], ["math", "logic"])
+    assert both.fingerprint["problems"] == whole.fingerprint["problems"]
+    assert len({data.fingerprint["sha256"] for data in (whole, logic, both)}) == 3
+    for wrong, told in (
+        (["logics"], "names `logics`.*of logic, math. Did you mean `logic`"),
+        ([], "`domains` is empty"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            training_data(SOURCES, wrong)

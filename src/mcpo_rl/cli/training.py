@@ -87,7 +87,7 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
     if quiet or not sys.stderr.isatty():
         transformers.utils.logging.disable_progress_bar()
         datasets.disable_progress_bars()
-    data = training_data(recipe.problems)
+    data = training_data(recipe.problems, recipe.domains)
     check_mixture(config, data.dataset)
     heldout = [problem for entry in recipe.eval_problems for problem in load_problems(entry)]
     load_tokenizer(recipe.model)  # a mistake in the model's name should leave no run directory

@@ -56,6 +56,9 @@ class Recipe:
     trainer's settings."""
     output_dir: str
     """The run directory. Checkpoints go to `<output_dir>/checkpoints`."""
+    domains: list[str] | None = None
+    """Train on the problems of these domains only, a specialist for instance; None: on all. The held-out problems stay
+    those of every domain."""
     method: Literal["mcpo", "grpo"] = "mcpo"
     """`grpo` is the same run with the contrastive term off (`contrastive_coef: 0`)."""
     eval_problems: list[dict[str, Any]] = field(default_factory=list)
