@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from mcpo_rl.errors import RunError
@@ -37,6 +39,12 @@ def batch(step: int = 10, **changes: object) -> RolloutBatch:
         "verdicts": ["correct", "error"],
         "features": np.arange(6, dtype=np.float32).reshape(2, 3),
         "positives": [[1], []],
+        "positive_scores": [[0.25], []],
+        "answers": ["5", ""],
+        "details": ["", "no answer \ud800"],
+        "tokens": [7, 64],
+        "truncated": [False, True],
+        "term": {"temperature": 0.1, "negatives": "all"},
     }
     return RolloutBatch(**{**columns, **changes})  # type: ignore[arg-type]
 
@@ -226,16 +234,30 @@ class TestRollouts:
             "usable",
             "verdicts",
             "positives",
+            "positive_scores",
+            "answers",
+            "tokens",
+            "truncated",
+            "term",
         ):
             assert getattr(read, name) == getattr(written, name), name
+        assert read.details == ["", "no answer ?"]
+
+    def test_files_from_before_the_scores_were_kept(self, tmp_path: Path) -> None:
+        run = RunDirectory.create(tmp_path / "run", CONFIG)
+        path = run.write_rollouts(batch())
+        later = ["positive_scores", "answers", "details", "tokens", "truncated"]
+        pq.write_table(pq.read_table(path).drop_columns(later).replace_schema_metadata(None), path)
+        (read,) = run.read_rollouts()
+        assert read.positives == [[1], []] and read.positive_scores == [[], []]
+        assert read.answers == read.details == read.tokens == read.truncated == [] and read.term == {}
 
     def test_unknown_verdicts_and_no_rollouts(self, tmp_path: Path) -> None:
         run = RunDirectory.create(tmp_path / "run", CONFIG)
-        run.write_rollouts(batch(verdicts=[], positives=[], features=None))
-        empty = {
-            name: [] for name in ("prompts", "completions", "domains", "prompt_ids", "rewards", "correct", "usable")
-        }
-        run.write_rollouts(batch(20, **empty, verdicts=[], positives=[], features=np.zeros((0, 3), np.float32)))
+        run.write_rollouts(batch(verdicts=[], positives=[], positive_scores=[], features=None))
+        columns = [field.name for field in fields(RolloutBatch) if field.name not in ("step", "term", "embeddings")]
+        empty: dict[str, object] = {name: [] for name in columns if name != "features"}
+        run.write_rollouts(batch(20, **empty, features=np.zeros((0, 3), np.float32)))
         first, second = run.read_rollouts()
         assert first.verdicts == ["", ""] and first.positives == [[], []] and first.features is None
         assert second.step == 20 and len(second) == 0
@@ -245,6 +267,10 @@ class TestRollouts:
             batch(rewards=[1.0])
         with pytest.raises(RunError, match=r"features has shape \(3, 1\)"):
             batch(features=np.zeros((3, 1), np.float32))
+        with pytest.raises(RunError, match="2 scores for the 1 positives of row 0"):
+            batch(positive_scores=[[0.1, 0.2], []])
+        with pytest.raises(RunError, match="tokens has 3 rows"):
+            batch(tokens=[1, 2, 3])
 
     def test_damaged_files_are_skipped_and_told(self, tmp_path: Path) -> None:
         run = RunDirectory.create(tmp_path / "run", CONFIG)

@@ -46,6 +46,8 @@ def test_equals_the_naive_loops(first, naive, make_pool, make_z):
         assert terms.metrics == pytest.approx(oracle.metrics(), rel=1e-9, abs=1e-9), context
         for row, chosen in enumerate(terms.positives.tolist()):
             assert [p for p in chosen if p >= 0] == oracle.chosen.get(row, []), context
+            scores = [oracle.t(row, p) if p >= 0 else 0.0 for p in chosen]
+            assert terms.positive_scores[row].tolist() == pytest.approx(scores, abs=1e-9), context
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -128,7 +128,7 @@ def test_the_reward_function(recorder: Recorder) -> None:
         "verify/waited_seconds",
         *(f"verify/{domain}/seconds_{kind}" for domain in ("math", "recorder") for kind in ("mean", "max")),
     }
-    assert len(extra["verify_seconds"]) == 6
+    assert len(extra["verify_seconds"]) == len(extra["detail"]) == 6
     assert verifier_reward.__name__ == "verifier_reward"
 
 

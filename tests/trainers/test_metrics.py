@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -99,6 +100,30 @@ def test_observers_get_what_was_rolled_out(make_trainer):
     for anchor, chosen in enumerate(batch.positives):
         for row in chosen:
             assert batch.correct[row] and batch.domains[row] != batch.domains[anchor]
+    assert batch.term["negatives"] == "all" and batch.term["transferability"] == "centered"
+    assert len(batch.tokens) == len(batch.truncated) == 12 and max(batch.tokens) > 0
+
+
+def test_observers_get_the_scores_of_the_positives(make_trainer):
+    def parity(completion_ids, log_extra=None, **kwargs):
+        log_extra("answer", [str(ids[0]) for ids in completion_ids])
+        return [float(row % 2) for row in range(len(completion_ids))]
+
+    trainer = make_trainer(rewards=parity, max_steps=1, log_rollouts_steps=1, min_transferability=-1.0)
+    seen = []
+    trainer.rollout_observers.append(seen.append)
+    trainer.train()
+    (batch,) = seen
+    domains = np.array(batch.domains)
+    centred = batch.features.copy()
+    for domain in set(batch.domains):
+        centred[domains == domain] -= centred[domains == domain].mean(axis=0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    assert any(batch.positives)
+    for anchor, (chosen, scores) in enumerate(zip(batch.positives, batch.positive_scores, strict=True)):
+        assert scores == pytest.approx([float(centred[anchor] @ centred[row]) for row in chosen], abs=1e-4)
+        assert scores == sorted(scores, reverse=True)
+    assert all(batch.answers)
 
 
 @pytest.mark.parametrize(

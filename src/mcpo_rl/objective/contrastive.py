@@ -84,12 +84,14 @@ class ContrastiveTerms(NamedTuple):
     metrics: dict[str, float]
     positives: Tensor
     """(N, k) int64: P(i) as row numbers of the pool, best first, -1 where there is none."""
+    positive_scores: Tensor
+    """(N, k): t_ij of P(i), 0 where there is none."""
 
 
 def contrastive_terms(
     z: Tensor, pool: RolloutPool, config: ContrastiveConfig, generator: torch.Generator | None = None
 ) -> ContrastiveTerms:
-    """Do the work of `contrastive_loss` and return the chosen positives too."""
+    """Do the work of `contrastive_loss` and return the chosen positives and their scores too."""
     _check_embeddings(z, pool)
     # An engine may call from inside its autocast: the losses are to be exact there too.
     with torch.autocast(z.device.type, enabled=False):
@@ -97,7 +99,7 @@ def contrastive_terms(
         pairs = select_pairs(pool, wide.detach(), config, generator)
         loss, parts, s_positives = _PairLosses.apply(wide, pairs, pool.prompts, config)  # type: ignore[no-untyped-call]
         metrics = pool_metrics(wide.detach(), pool, pairs, config, parts, s_positives)
-    return ContrastiveTerms(loss, metrics, pairs.positive_rows(len(pool)))
+    return ContrastiveTerms(loss, metrics, pairs.positive_rows(len(pool)), pairs.positive_scores(len(pool)))
 
 
 def _check_embeddings(z: Tensor, pool: RolloutPool) -> None:

@@ -31,8 +31,12 @@ class ContrastiveStep:
     """g (N, d) in the objective's dtype: dL/dh_i, zero for a rollout without a part in L."""
     positives: Tensor
     """(N, k) int64: P(i) as row numbers of the pool, best first, -1 where there is none."""
+    positive_scores: Tensor
+    """(N, k): t_ij of these positives, 0 where there is none."""
     embeddings: Tensor
     """z (N, m) of unit rows."""
+    config: ContrastiveConfig
+    """The settings by which the pairs were chosen and weighed."""
 
 
 class ContrastiveObjective:
@@ -146,7 +150,9 @@ class ContrastiveObjective:
             metrics=terms.metrics,
             feature_grads=feature_grads,
             positives=terms.positives,
+            positive_scores=terms.positive_scores,
             embeddings=head.embeddings.detach(),
+            config=self.config,
         )
         return result, head_grads
 

@@ -56,6 +56,12 @@ class Pairs:
             rows[self.anchors] = torch.where(self.positives >= 0, self.anchors[self.positives.clamp(min=0)], -1)
         return rows
 
+    def positive_scores(self, n: int) -> Tensor:
+        """t_ij of P(i) as (N, k), beside `positive_rows`; 0 where there is none."""
+        scores = self.transferability.new_zeros((n, self.transferability.shape[1]))
+        scores[self.anchors] = self.transferability
+        return scores
+
 
 def select_pairs(
     pool: RolloutPool, z: Tensor, config: ContrastiveConfig, generator: torch.Generator | None = None

@@ -20,6 +20,7 @@ from mcpo_rl.types import Message
 _log = logging.getLogger(__name__)
 
 _SHOWN_ANSWER = 200
+_SHOWN_DETAIL = 300
 
 
 class VerifierReward:
@@ -87,6 +88,7 @@ class VerifierReward:
         if log_extra is not None:
             log_extra("verdict", [verdict.status.value for verdict in verdicts])
             log_extra("answer", [verdict.answer[:_SHOWN_ANSWER] for verdict in verdicts])
+            log_extra("detail", [verdict.detail[:_SHOWN_DETAIL] for verdict in verdicts])
             log_extra("verify_seconds", [round(pending.seconds_of(row), 4) for row in range(len(items))])
         if log_metric is not None:
             for name, value in metrics_of(report).items():
@@ -107,8 +109,8 @@ def make_verifier_reward(
 ) -> VerifierReward:
     """Return a reward function for TRL's trainers that judges each completion by its row's domain and reference.
 
-    Where the trainer offers `log_extra` and `log_metric`, it logs the columns `verdict`, `answer` and `verify_seconds`
-    and the metrics of `metrics_of`.
+    Where the trainer offers `log_extra` and `log_metric`, it logs the columns `verdict`, `answer`, `detail` and
+    `verify_seconds` and the metrics of `metrics_of`.
 
     Args:
         domain_column: The dataset's column that names the domain.

@@ -22,6 +22,22 @@ if TYPE_CHECKING:
     Float32Array = npt.NDArray[np.float32]
 
 
+_REQUIRED = (
+    "prompts",
+    "domains",
+    "prompt_ids",
+    "rewards",
+    "correct",
+    "usable",
+    "verdicts",
+    "positives",
+    "positive_scores",
+)
+_OPTIONAL = ("answers", "details", "tokens", "truncated")
+"""Columns that older runs lack and that may be left out."""
+_TERM = b"mcpo_rl.term"
+
+
 @dataclass(frozen=True, kw_only=True)
 class RolloutBatch:
     """Every rollout of one training step. Plain Python and NumPy: readers need no torch.
@@ -54,14 +70,28 @@ class RolloutBatch:
     """(N, m) float32: outputs of the contrastive head, L2-normalized; None when there is no head."""
     positives: list[list[int]] = field(default_factory=list)
     """N lists: row numbers of the cross-domain positives chosen for each rollout. Empty: none were chosen."""
+    positive_scores: list[list[float]] = field(default_factory=list)
+    """N lists: the transferability t_ij of each of `positives`, in their order; empty lists where it was not kept."""
+    answers: list[str] = field(default_factory=list)
+    """N answers as the verifier read them; '' where it read none. Empty: not kept."""
+    details: list[str] = field(default_factory=list)
+    """N remarks of the verifier on its verdict; '' where it had none. Empty: not kept."""
+    tokens: list[int] = field(default_factory=list)
+    """N lengths of the completions in tokens. Empty: not kept."""
+    truncated: list[bool] = field(default_factory=list)
+    """N flags: cut off at the limit. Empty: not kept."""
+    term: dict[str, Any] = field(default_factory=dict)
+    """The settings by which the contrastive term chose and weighed its pairs (`temperature`, `negatives`, ...: the
+    fields of `ContrastiveConfig`); empty where the term was off or the settings were not kept."""
 
     def __post_init__(self) -> None:
         count = len(self.completions)
         if not self.verdicts:
             object.__setattr__(self, "verdicts", [""] * count)
-        if not self.positives:
-            object.__setattr__(self, "positives", [[] for _ in range(count)])
-        for name in ("prompts", "domains", "prompt_ids", "rewards", "correct", "usable", "verdicts", "positives"):
+        for name in ("positives", "positive_scores"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, [[] for _ in range(count)])
+        for name in (*_REQUIRED, *(name for name in _OPTIONAL if getattr(self, name))):
             if len(getattr(self, name)) != count:
                 raise RunError(
                     f"RolloutBatch.{name} has {len(getattr(self, name))} rows, but there are {count} completions."
@@ -70,6 +100,12 @@ class RolloutBatch:
             array = getattr(self, name)
             if array is not None and (array.ndim != 2 or array.shape[0] != count):
                 raise RunError(f"RolloutBatch.{name} has shape {array.shape}; expected ({count}, width).")
+        for row, (chosen, scores) in enumerate(zip(self.positives, self.positive_scores, strict=True)):
+            if scores and len(scores) != len(chosen):
+                raise RunError(
+                    f"RolloutBatch.positive_scores has {len(scores)} scores for the {len(chosen)} positives of row "
+                    f"{row}."
+                )
 
     def __len__(self) -> int:
         return len(self.completions)
@@ -94,12 +130,23 @@ def write_batch(batch: RolloutBatch, path: Path) -> None:
         "usable": pa.array([bool(flag) for flag in batch.usable], pa.bool_()),
         "verdict": pa.array(batch.verdicts, pa.string()),
         "positives": pa.array([[int(row) for row in rows] for rows in batch.positives], pa.list_(pa.int32())),
+        "positive_scores": pa.array(
+            [[float(score) for score in scores] for scores in batch.positive_scores], pa.list_(pa.float32())
+        ),
     }
+    kinds = {"answers": pa.string(), "details": pa.string(), "tokens": pa.int32(), "truncated": pa.bool_()}
+    for name in _OPTIONAL:
+        if values := getattr(batch, name):
+            clean = [encodable(value) for value in values] if kinds[name] == pa.string() else values
+            columns[name] = pa.array(clean, kinds[name])
     for name in ("features", "embeddings"):
         array = getattr(batch, name)
         if array is not None:
             columns[name] = _vectors(array)
-    pq.write_table(pa.table(columns), path, compression="zstd")
+    table = pa.table(columns)
+    if batch.term:
+        table = table.replace_schema_metadata({_TERM: json.dumps(batch.term).encode()})
+    pq.write_table(table, path, compression="zstd")
 
 
 def read_batch(path: Path) -> RolloutBatch:
@@ -115,7 +162,11 @@ def read_batch(path: Path) -> RolloutBatch:
         table = pq.read_table(path)
         names = ("prompt", "completion", "domain", "prompt_id", "reward", "correct", "usable", "verdict", "positives")
         columns = {name: table.column(name).to_pylist() for name in names}
+        # Older files lack some columns; the defaults of the fields say so.
+        later = [name for name in ("positive_scores", *_OPTIONAL) if name in table.column_names and table.num_rows]
+        known = {name: table.column(name).to_pylist() for name in later}
         prompts = [json.loads(text) for text in columns["prompt"]]
+        term = json.loads((table.schema.metadata or {}).get(_TERM, b"{}"))
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise RunError(f"{path} cannot be read as the rollouts of a step ({error}).") from error
     return RolloutBatch(
@@ -132,6 +183,8 @@ def read_batch(path: Path) -> RolloutBatch:
         features=_matrix(table, "features"),
         embeddings=_matrix(table, "embeddings"),
         positives=columns["positives"],
+        term=term,
+        **known,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mcpo_rl.objective import ContrastiveStep, RolloutPool
+from mcpo_rl.objective import ContrastiveConfig, ContrastiveStep, RolloutPool
 from mcpo_rl.runs import RolloutBatch
 from mcpo_rl.trainers.trl.rollouts.scoring import ScoredRollouts
 
@@ -40,9 +40,6 @@ def rollout_batch(
         contrastive: what the objective made of them; None with the term off.
     """
     count = len(rollouts.domains)
-    verdicts = list(logs["extra"].get("verdict", ()))[-count:]
-    if len(verdicts) != count:  # the reward functions log none, or not for every rollout
-        verdicts = []
     return RolloutBatch(
         step=step,
         prompts=list(logs["prompt"])[-count:],
@@ -52,10 +49,16 @@ def rollout_batch(
         rewards=[None if math.isnan(reward) else reward for reward in rollouts.rewards.tolist()],
         correct=pool.correct.tolist(),
         usable=pool.usable.tolist(),
-        verdicts=["" if verdict is None else str(verdict) for verdict in verdicts],
+        verdicts=_extra(logs, "verdict", count),
+        answers=_extra(logs, "answer", count),
+        details=_extra(logs, "detail", count),
+        tokens=rollouts.lengths.tolist(),
+        truncated=rollouts.truncated.tolist(),
         features=pool.features.float().cpu().numpy(),
         embeddings=None if contrastive is None else contrastive.embeddings.float().cpu().numpy(),
         positives=[] if contrastive is None else _lists(contrastive.positives),
+        positive_scores=[] if contrastive is None else _scores(contrastive),
+        term={} if contrastive is None else _settings(contrastive.config),
     )
 
 
@@ -70,6 +73,27 @@ def is_due(step: int, every: int, steps_per_batch: int) -> bool:
     return every > 0 and step % every < steps_per_batch
 
 
+def _extra(logs: Mapping[str, Any], name: str, count: int) -> list[str]:
+    """Return the last `count` values of a column that reward functions log; none where they do not, or not for each."""
+    values = list(logs["extra"].get(name, ()))[-count:]
+    return ["" if value is None else str(value) for value in values] if len(values) == count else []
+
+
 def _lists(positives: Tensor) -> list[list[int]]:
     rows: Sequence[Sequence[int]] = positives.tolist()
     return [[row for row in chosen if row >= 0] for chosen in rows]
+
+
+def _scores(contrastive: ContrastiveStep) -> list[list[float]]:
+    chosen = (contrastive.positives >= 0).tolist()
+    rows: Sequence[Sequence[float]] = contrastive.positive_scores.tolist()
+    return [[score for score, is_one in zip(*row, strict=True) if is_one] for row in zip(rows, chosen, strict=True)]
+
+
+def _settings(config: ContrastiveConfig) -> dict[str, Any]:
+    """Return the settings as plain data; a callable by its name."""
+    return {name: _named(value) if callable(value) else value for name, value in vars(config).items()}
+
+
+def _named(scorer: Any) -> str:
+    return getattr(scorer, "__qualname__", type(scorer).__qualname__)
