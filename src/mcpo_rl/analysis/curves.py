@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 
-from mcpo_rl.analysis.loading import RunData
-from mcpo_rl.analysis.palette import run_line
-from mcpo_rl.analysis.panel import Panel, layout
+from mcpo_rl.analysis.loading import RunData, thin
+from mcpo_rl.analysis.palette import ordered, run_line
+from mcpo_rl.analysis.panel import Group, Panel, Section, layout
+from mcpo_rl.analysis.seeds import Family, families
 
 DOMAIN_METRICS = {
     "accuracy": "Accuracy on the training rollouts",
     "reward": "Mean reward",
     "completion_length": "Completion length, tokens",
+    "truncated": "Share of completions cut at the token limit",
+    "error": "Share of completions that the verifier failed on",
+    "share": "Share of the batch",
 }
+OFTEN_ZERO = ("truncated", "error")
+"""Metrics that are only shown where a run has ever had something to tell."""
+SHARES = ("accuracy", "truncated", "error", "share")
+MOST_POINTS = 400
+"""Points of one curve; more make the page larger and show nothing that a screen could."""
 
 
 def smooth(values: Sequence[float]) -> list[float]:
@@ -30,27 +39,54 @@ def smooth(values: Sequence[float]) -> list[float]:
     return means
 
 
-def domain_curves(runs: Sequence[RunData], domains: Sequence[str], colours: dict[str, str]) -> dict[str, list[Panel]]:
-    """Return for each metric one panel per domain, with a curve for every run that logged it."""
-    sections: dict[str, list[Panel]] = {}
+def curves_section(families: Sequence[Family], domains: Sequence[str], colours: Mapping[str, str]) -> Section:
+    """Return for each metric per domain one panel per domain, with a curve of every run.
+
+    Args:
+        families: What is drawn; runs that differ in their seed alone are one curve, over a faint one of each.
+        domains: In the order of the panels.
+        colours: Of the marks before the domains' names.
+    """
+    groups = []
     for metric, heading in DOMAIN_METRICS.items():
         panels = []
         for domain in domains:
+            key = f"domain/{domain}/{metric}"
+            if metric in OFTEN_ZERO and not any(any(family.series(key)[1]) for family in families):
+                continue
             traces = [
-                trace
-                for place, run in enumerate(runs)
-                for trace in curve(run, f"domain/{domain}/{metric}", name=run.name, line=run_line(place))
+                trace for place, family in enumerate(families) for trace in curve(family, key, line=run_line(place))
             ]
             if traces:
                 axis = {"range": [-0.02, 1.02]} if metric == "accuracy" else {"rangemode": "tozero"}
                 label = f"{heading}, {domain}, by training step"
                 panels.append(Panel(domain, {"data": traces, "layout": layout(yaxis=axis)}, label, colours[domain]))
-        if panels:
-            sections[heading] = panels
-    return sections
+        if panels and not (metric == "share" and _constant(families, domains)):
+            groups.append(Group(heading, panels=tuple(panels)))
+    faint = "Faint lines: the single runs" if any(family.many for family in families) else "Faint points: logged values"
+    reading = (
+        f"Across: the training step. {faint}. Line: centred moving average over a twelfth of the run. "
+        "The accuracy here is that of the rollouts trained on; what counts is the held-out one above."
+    )
+    legend = tuple((family.title, run_line(place)) for place, family in enumerate(families)) if groups else ()
+    return Section(
+        "curves",
+        "Learning curves",
+        "Curves",
+        tuple(groups),
+        legend=legend,
+        reading=reading,
+        missing="No metrics per domain were logged.",
+    )
 
 
-_CONTRASTIVE: tuple[tuple[str, dict[str, str], str], ...] = (
+def _constant(families: Sequence[Family], domains: Sequence[str]) -> bool:
+    """Tell whether every domain had the same share of every batch, as with quotas: then there is nothing to see."""
+    series = [family.series(f"domain/{domain}/share")[1] for family in families for domain in domains]
+    return all(max(values) - min(values) < 0.005 for values in series if values)
+
+
+_TERM: tuple[tuple[str, dict[str, str], str], ...] = (
     (
         "Losses",
         {"share": "contrastive/share_loss", "consolidate": "contrastive/consolidate_loss"},
@@ -86,55 +122,147 @@ _CONTRASTIVE: tuple[tuple[str, dict[str, str], str], ...] = (
         "Lower is closer positives, and more evenly spread embeddings.",
     ),
 )
-_QUANTITY_LINES = ({"color": "#7A68C9"}, {"color": "#1690A3", "dash": "dash"}, {"color": "#B07A00", "dash": "dot"})
+QUANTITY_LINES = ({"color": "#7A68C9"}, {"color": "#1690A3", "dash": "dash"}, {"color": "#B07A00", "dash": "dot"})
 
 
-def contrastive_panels(run: RunData) -> list[tuple[Panel, str]]:
-    """Return the panels of the contrastive term's own metrics, each with a sentence on how to read it."""
+def term_section(families: Sequence[Family]) -> Section:
+    """Return what the contrastive term measured of itself, one group for every run that has it."""
+    contrastive = [family for family in families if family.is_contrastive]
+    groups = [
+        Group(family.title if len(contrastive) > 1 or family.many else "", panels=tuple(term_panels(family)), wide=True)
+        for family in contrastive
+    ]
+    return Section(
+        "term",
+        "Contrastive term",
+        "Term",
+        tuple(group for group in groups if group.panels),
+        missing="None of these runs has the contrastive term (or its metrics were not logged).",
+    )
+
+
+def term_panels(run: RunData | Family) -> list[Panel]:
+    """Return the panels of the contrastive term's own metrics."""
     panels = []
-    for title, quantities, reading in _CONTRASTIVE:
+    for title, quantities, reading in _TERM:
         traces = [
             trace
-            for (name, key), line in zip(quantities.items(), _QUANTITY_LINES, strict=False)
+            for (name, key), line in zip(quantities.items(), QUANTITY_LINES, strict=False)
             for trace in curve(run, key, name=name, line={**line, "width": 2.2}, legend=len(quantities) > 1)
         ]
         if traces:
-            arrangement = layout(showlegend=len(quantities) > 1, yaxis={"rangemode": "normal"})
-            arrangement["legend"] = {"orientation": "h", "y": -0.22, "x": 0, "xanchor": "left"}
-            arrangement["margin"] = {"l": 44, "r": 10, "t": 8, "b": 34}
-            figure = {"data": traces, "layout": arrangement}
-            panels.append((Panel(title, figure, f"{title} of {run.name}, by training step", height=270), reading))
+            label = f"{title} of {run.name}, by training step"
+            panels.append(
+                Panel(title, {"data": traces, "layout": keyed(len(quantities) > 1)}, label, height=270, reading=reading)
+            )
     return panels
 
 
-def curve(run: RunData, key: str, *, name: str, line: dict[str, Any], legend: bool = False) -> list[dict[str, Any]]:
-    """Return faint points and a smoothed line for one metric of one run; nothing where it was never logged."""
+def keyed(legend: bool, **more: Any) -> dict[str, Any]:
+    """Return the layout of a panel whose curves are named below it."""
+    base: dict[str, Any] = {
+        "showlegend": legend,
+        "yaxis": {"rangemode": "normal"},
+        "legend": {"orientation": "h", "y": -0.22, "x": 0, "xanchor": "left"},
+        "margin": {"l": 44, "r": 10, "t": 8, "b": 34},
+    }
+    return layout(**{**base, **more})
+
+
+def domain_lines(
+    run: RunData | Family, prefix: str, colours: Mapping[str, str], *, dashed: bool = False
+) -> list[dict[str, Any]]:
+    """Return one named curve per domain of the metrics `<prefix>/<domain>`, in the domains' colours."""
+    found = ordered(key[len(prefix) + 1 :] for key in run.keys if key.startswith(prefix + "/"))
+    return [
+        trace
+        for place, domain in enumerate(name for name in found if "/" not in name)
+        for trace in curve(
+            run,
+            f"{prefix}/{domain}",
+            name=domain,
+            line={"color": colours.get(domain, "#6B7280"), "width": 2.2, "dash": _DASHES[place % 4]},
+            legend=True,
+        )
+    ]
+
+
+_DASHES = ("solid", "dash", "dot", "dashdot")  # a second sign beside the domain's colour
+
+
+def curve(
+    run: RunData | Family, key: str, *, line: Mapping[str, Any], name: str = "", legend: bool = False
+) -> list[dict[str, Any]]:
+    """Return a smoothed line for one metric over faint points, or over faint lines of single seeds; nothing without it.
+
+    Args:
+        run: One run, or runs that differ in their seed alone.
+        key: The metric's name.
+        line: `color`, and optionally `dash` and `width`.
+        name: In the hover text and the legend; the run's where it is left out.
+        legend: Whether the curve is named below the panel.
+    """
     steps, values = run.series(key)
     if not steps:
         return []
-    points = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": steps,
-        "y": [_short(value) for value in values],
-        "marker": {"color": line["color"], "size": 4, "opacity": 0.28},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
-    smoothed = {
+    smoothed = smooth(values)
+    rows = thin(range(len(steps)), MOST_POINTS)
+    trace = {
         "type": "scatter",
         "mode": "lines" if len(steps) > 1 else "markers",
-        "x": steps,
-        "y": [_short(value) for value in smooth(values)],
-        "name": escape(name),
-        "line": line,
+        "x": [steps[row] for row in rows],
+        "y": [short(smoothed[row]) for row in rows],
+        "name": escape(name or run.name),
+        "line": dict(line),
         "marker": {"color": line["color"]},
         "showlegend": legend,
         "hovertemplate": "%{y:.3~g}",
     }
-    return [points, smoothed]
+    single = run.runs if isinstance(run, Family) and run.many else ()
+    if single:
+        return [*(faint for one in single for faint in _faint_line(one, key, str(line["color"]))), trace]
+    points = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": trace["x"],
+        "y": [short(values[row]) for row in rows],
+        "marker": {"color": line["color"], "size": 4, "opacity": 0.28},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    return [points, trace]
 
 
-def _short(value: float) -> float:
+def _faint_line(run: RunData, key: str, colour: str) -> list[dict[str, Any]]:
+    steps, values = run.series(key)
+    if not steps:
+        return []
+    smoothed = smooth(values)
+    rows = thin(range(len(steps)), MOST_POINTS // 2)
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [steps[row] for row in rows],
+            "y": [short(smoothed[row]) for row in rows],
+            "line": {"color": colour, "width": 1},
+            "opacity": 0.35,
+            "hoverinfo": "skip",
+            "showlegend": False,
+        }
+    ]
+
+
+def short(value: float) -> float:
     """Return five significant digits: enough for a curve, and a third of the page."""
     return float(f"{value:.5g}")
+
+
+def domain_curves(runs: Sequence[RunData], domains: Sequence[str], colours: dict[str, str]) -> dict[str, list[Panel]]:
+    """Return the panels of `curves_section` by heading."""
+    return {group.heading: list(group.panels) for group in curves_section(families(runs), domains, colours).groups}
+
+
+def contrastive_panels(run: RunData) -> list[tuple[Panel, str]]:
+    """Return the panels of `term_panels`, each with its reading."""
+    return [(panel, panel.reading) for panel in term_panels(run)]

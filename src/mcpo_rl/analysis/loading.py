@@ -1,11 +1,16 @@
-"""A run as the analysis sees it: whatever of it is there, and what is missing."""
+"""A run as the analysis sees it: whatever of it is there, and what is missing.
+
+A comparison (`comparison.yaml`, `runs/<method>/seed_<n>/`, specialists one level deeper) counts as all of its runs.
+"""
 
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,8 @@ from mcpo_rl.scores import EvaluationRecord
 
 MOST_STEPS = 40
 """Steps whose rollouts are read, evenly over the run: bounds time, memory and the page's size."""
+COMPARISON_FILES = ("comparison.json", "comparison.yaml")
+"""Either marks the directory of a comparison: the result, or, while it is under way, the plan."""
 
 
 @dataclass
@@ -26,6 +33,11 @@ class RunData:
     path: Path
     method: str
     """`mcpo`, `grpo`, ... ; '' where nothing tells."""
+    comparison: Path | None = None
+    """The directory of the comparison that the run belongs to."""
+    family: str = ""
+    """Name of the runs that differ from this one in their seed alone; '' where nothing tells."""
+    config: dict[str, Any] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict)
     metrics: list[dict[str, Any]] = field(default_factory=list)
     rollouts: list[RolloutBatch] = field(default_factory=list)
@@ -44,12 +56,25 @@ class RunData:
     @property
     def is_contrastive(self) -> bool:
         """Whether the run measured the contrastive term."""
-        return any(key.startswith("contrastive/") for row in self.metrics for key in row)
+        return any(key.startswith("contrastive/") for key in self.keys)
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """The names of all metrics that were logged."""
+        return frozenset(key for row in self.metrics for key in row)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the training, where the manifest or the config names one."""
+        for facts in (self.manifest, self.config):
+            if isinstance(facts.get("seed"), int):
+                return int(facts["seed"])
+        return None
 
     @property
     def domains(self) -> list[str]:
         """The domains that any part of the run names, sorted."""
-        names = {key.split("/")[1] for row in self.metrics for key in row if key.startswith("domain/")}
+        names = {key.split("/")[1] for key in self.keys if key.startswith(("domain/", "forgetting/"))}
         names |= {domain for batch in self.rollouts for domain in batch.domains}
         for evaluation in (self.start, self.end):
             names |= set(evaluation.domains) if evaluation else set()
@@ -66,20 +91,75 @@ class RunData:
         return steps, values
 
 
-def load_runs(paths: Sequence[Path]) -> list[RunData]:
-    """Read the runs at `paths`.
+def load_runs(paths: Sequence[Path], *, most_steps: int = MOST_STEPS) -> list[RunData]:
+    """Read the runs at `paths`; the directory of a comparison stands for all runs in it.
+
+    Of the runs of a comparison only the first seed of each method brings its rollouts along: reading one seed's
+    thousands of texts is possible, reading every seed's is not.
+
+    Args:
+        paths: Run directories and directories of comparisons.
+        most_steps: Of how many steps, evenly over a run, the rollouts are read.
 
     Raises:
-        RunError: No path, the same run twice, or a path that is not a run directory.
+        RunError: No path, the same run twice, a path that is not a run directory, or a comparison without a run.
     """
     if not paths:
         raise RunError("Name at least one run directory.")
-    resolved = [Path(path).resolve() for path in paths]
-    twice = [path for path, count in Counter(resolved).items() if count > 1]
+    found = [item for path in paths for item in _found(Path(path))]
+    twice = [path for path, count in Counter(item.path for item in found).items() if count > 1]
     if twice:
         raise RunError(f"{twice[0]} is given more than once.")
-    runs = [RunDirectory.open(path) for path in paths]
-    return [_load(run, name) for run, name in zip(runs, unique_names(resolved), strict=True)]
+    runs = [RunDirectory.open(item.path) for item in found]
+    names = unique_names([item.path for item in found])
+    if all(item.comparison for item in found) and len({item.comparison for item in found}) == 1:
+        names = [str(item.path.relative_to(item.comparison / "runs")) for item in found if item.comparison]
+    return [
+        _load(run, item, name, most_steps if item.with_rollouts else 0)
+        for run, item, name in zip(runs, found, names, strict=True)
+    ]
+
+
+def is_comparison(path: Path) -> bool:
+    """Return whether `path` is the directory of a comparison."""
+    return any((path / name).is_file() for name in COMPARISON_FILES)
+
+
+@dataclass(frozen=True)
+class _Found:
+    path: Path
+    comparison: Path | None = None
+    family: str = ""
+    with_rollouts: bool = True
+
+
+def _found(path: Path) -> list[_Found]:
+    """Return the run at `path`, or those of the comparison there: methods in the order of their names, then seeds."""
+    resolved = path.resolve()
+    if not is_comparison(resolved):
+        return [_Found(resolved if resolved.exists() else path)]
+    runs = resolved / "runs"
+    manifests = [*runs.glob("*/seed_*/manifest.json"), *runs.glob("*/seed_*/*/manifest.json")]
+    folders = sorted(
+        (manifest.parent for manifest in manifests),
+        key=lambda folder: (folder.relative_to(runs).parts[0], _seed_of(folder.relative_to(runs).parts[1]), folder),
+    )
+    if not folders:
+        raise RunError(f"{path} is a comparison in which no run has begun: there is no runs/<method>/seed_<n>/.")
+    found = []
+    shown: set[str] = set()
+    for folder in folders:
+        method, *rest = folder.relative_to(runs).parts
+        whole = len(rest) == 1  # not one of several parts of a method, such as a specialist of one domain
+        found.append(_Found(folder, resolved, method, with_rollouts=whole and method not in shown))
+        if whole:
+            shown.add(method)
+    return found
+
+
+def _seed_of(name: str) -> tuple[int, str]:
+    number = name.removeprefix("seed_")
+    return (int(number), "") if number.isdigit() else (sys.maxsize, name)
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
@@ -93,24 +173,40 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 
 
 def thin(items: Sequence[int], most: int) -> list[int]:
-    """Return at most `most` of `items`, evenly spread, with the first and the last."""
+    """Return at most `most` of `items`, evenly spread, with the first and the last (of a single one, the last)."""
     if len(items) <= most:
         return list(items)
+    if most < 2:
+        return [items[-1]] * most
     return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
 
 
-def _load(run: RunDirectory, name: str) -> RunData:
-    remarks = []
-    try:
-        manifest = run.read_manifest()
-    except RunError as error:
-        manifest = {}
-        remarks.append(str(error))
-    data = RunData(name=name, path=run.path, method="", manifest=manifest, metrics=run.read_metrics(), remarks=remarks)
-    data.method = str(manifest.get("method") or ("mcpo" if data.is_contrastive else "grpo" if data.metrics else ""))
+def _load(run: RunDirectory, found: _Found, name: str, most_steps: int) -> RunData:
+    remarks: list[str] = []
+    facts = {}
+    for what, read in (("manifest", run.read_manifest), ("config", run.read_config)):
+        try:
+            facts[what] = read()
+        except RunError as error:
+            facts[what] = {}
+            remarks.append(str(error))
+    data = RunData(
+        name=name,
+        path=run.path,
+        method="",
+        comparison=found.comparison,
+        family=found.family,
+        config=facts["config"],
+        manifest=facts["manifest"],
+        metrics=run.read_metrics(),
+        remarks=remarks,
+    )
+    data.method = str(
+        facts["manifest"].get("method") or ("mcpo" if data.is_contrastive else "grpo" if data.metrics else "")
+    )
     steps = run.rollout_steps()
     data.kept_steps = len(steps)
-    for step in thin(steps, MOST_STEPS):
+    for step in thin(steps, most_steps):
         try:
             data.rollouts.extend(run.read_rollouts(step=step))
         except RunError as error:

@@ -64,6 +64,8 @@ class Section:
     groups: tuple[Group, ...] = ()
     sentences: tuple[str, ...] = ()
     """What the figures say, in words with numbers; stands first."""
+    reading: str = ""
+    """How to read the whole section."""
     legend: tuple[tuple[str, dict[str, Any]], ...] = ()
     """Name and line (`color`, `dash`) of every curve that the panels do not name themselves."""
     missing: str = ""

@@ -1,0 +1,22 @@
+"""The sections of the report that speak of numbers, in the order of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mcpo_rl.analysis.curves import curves_section, term_section
+from mcpo_rl.analysis.loading import RunData
+from mcpo_rl.analysis.palette import domain_colours, ordered
+from mcpo_rl.analysis.panel import Section
+from mcpo_rl.analysis.seeds import families
+
+
+def sections(runs: Sequence[RunData]) -> list[Section]:
+    """Return the sections between the summary and the rollouts; those with nothing to show say what is missing."""
+    domains = ordered(domain for run in runs for domain in run.domains)
+    colours = domain_colours(domains)
+    groups = families(runs)
+    return [
+        curves_section(groups, domains, colours),
+        term_section(groups),
+    ]
