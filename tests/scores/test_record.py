@@ -58,10 +58,11 @@ class TestSummary:
         lines = text.splitlines()
         assert lines[0].split() == [
             "problems",
-            "accuracy",
+            "avg@4",
             "95%",
             "interval",
             "pass@4",
+            "maj@4",
             "truncated",
             "errors",
             "tokens",

@@ -1,17 +1,21 @@
 """What an evaluation comes down to: a score per problem, and estimates with their intervals. Knows no model."""
 
-from mcpo_rl.scores.estimators import Estimate, bootstrap_mean, pass_at_k, stratified_mean
-from mcpo_rl.scores.paired import Comparison, compare_records
+from mcpo_rl.scores.estimators import Estimate, bootstrap_mean, maj_at_k, pass_at_k, stratified_mean
+from mcpo_rl.scores.paired import Comparison, Difference, compare_records
+from mcpo_rl.scores.permutation import sign_flip_test
 from mcpo_rl.scores.record import EvaluationRecord, ProblemScore, Summary
 
 __all__ = [
     "Comparison",
+    "Difference",
     "Estimate",
     "EvaluationRecord",
     "ProblemScore",
     "Summary",
     "bootstrap_mean",
     "compare_records",
+    "maj_at_k",
     "pass_at_k",
+    "sign_flip_test",
     "stratified_mean",
 ]

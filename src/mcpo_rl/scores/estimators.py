@@ -1,4 +1,4 @@
-"""Estimates over problems: unbiased pass@k, means with bootstrap intervals.
+"""Estimates over problems: unbiased pass@k and maj@k, means with bootstrap intervals.
 
 The problem, not the completion, is what is resampled: completions of one problem are far from independent.
 Axes: n problems, B resamples.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -20,6 +21,8 @@ LEVEL = 0.95
 RESAMPLES = 5000
 SMALLEST_CLEAR = 6
 """Fewer paired problems cannot show a difference at the 95% level: five that all agree happen by chance in 1 of 16."""
+MOST_VOTES = 1000
+"""Completions of one problem up to which maj@k is computed: beyond, the numbers of ways leave the range of a float."""
 _CHUNK = 4_000_000  # numbers drawn at once: bounds the memory whatever n and B are
 
 
@@ -59,6 +62,87 @@ def pass_at_k(scored: int, correct: int, k: int) -> float:
     if not (0 <= correct <= scored and 1 <= k <= scored):
         raise ValueError(f"pass@k needs 0 <= correct <= scored and 1 <= k <= scored, not {correct=}, {scored=}, {k=}.")
     return 1.0 - math.comb(scored - correct, k) / math.comb(scored, k)
+
+
+def maj_at_k(scored: int, right: Sequence[int], wrong: Sequence[int], k: int) -> float:
+    r"""Return the unbiased estimate of how often the answer that most of `k` completions give is right.
+
+    Of the n completions k are drawn without replacement, in each of the $\binom{n}{k}$ ways with the same probability;
+    the drawn completions vote, and answers with equally many votes share the win evenly. With $X_j$ the votes of
+    answer j and $v = \max_j X_j$:
+
+    $$\mathrm{maj@}k = \mathbb{E}\left[\frac{\#\{j \text{ right}: X_j = v\}}{\#\{j: X_j = v\}}\right]$$
+
+    with 0 where no drawn completion has an answer. For k = n this is the vote over all completions. The expectation is
+    computed exactly: for each v, the ways to draw k are counted by how many answers reach v.
+
+    Source: majority voting is self-consistency, Wang et al. (2023); drawing k of n as Chen et al. (2021) do for pass@k.
+
+    Args:
+        scored: n, the completions that were judged; those beyond the sum of `right` and `wrong` gave no answer.
+        right: How many completions gave each of the right answers (one number where all right answers are the same).
+        wrong: The same for each of the wrong answers.
+        k: The number of votes.
+
+    Raises:
+        ValueError: More votes than completions, a number below 1, not 1 <= k <= n, or n above 1000.
+
+    Example:
+        >>> maj_at_k(4, right=[2], wrong=[1, 1], k=4)
+        1.0
+        >>> maj_at_k(4, right=[2], wrong=[2], k=4)  # a tie
+        0.5
+    """
+    silent = scored - sum(right) - sum(wrong)
+    if silent < 0 or min([*right, *wrong], default=1) < 1 or not 1 <= k <= scored or scored > MOST_VOTES:
+        raise ValueError(
+            f"maj@k needs votes of at least 1 each, no more of them than scored, 1 <= k <= scored <= {MOST_VOTES}, "
+            f"not {scored=}, right={list(right)}, wrong={list(wrong)}, {k=}."
+        )
+    return _vote(scored, tuple(sorted(right)), tuple(sorted(wrong)), k)
+
+
+@lru_cache(maxsize=1 << 16)
+def _vote(scored: int, right: tuple[int, ...], wrong: tuple[int, ...], k: int) -> float:
+    """Return maj@k; kept, since a problem is in its domain, its source and all problems."""
+    silent = scored - sum(right) - sum(wrong)
+    if k == 1:
+        return sum(right) / scored
+    if k == scored:
+        most = max([*right, *wrong], default=0)
+        return right.count(most) / (right.count(most) + wrong.count(most)) if most else 0.0
+    won = 0.0
+    for most in range(1, min(k, max([*right, *wrong], default=0)) + 1):
+        # ways[t, w, s]: ways to draw s so far, with t right and w wrong answers at `most` votes and none above.
+        ways = np.zeros((1, 1, k + 1))
+        ways[0, 0, : silent + 1] = _choices(silent, k)
+        for count in right:
+            ways = _with_answer(ways, count, most, axis=0)
+        for count in wrong:
+            ways = _with_answer(ways, count, most, axis=1)[:, : k // most + 1]  # more answers cannot have that many
+        drawn = ways[:, :, k]  # (right at the top, wrong at the top)
+        tops = np.add.outer(np.arange(drawn.shape[0]), np.arange(drawn.shape[1]))
+        share = np.arange(drawn.shape[0])[:, None] / np.maximum(tops, 1)
+        won += float((drawn * share).sum())
+    return won / math.comb(scored, k)
+
+
+def _choices(count: int, most: int) -> FloatArray:
+    """Return the binomial coefficients of `count` over 0, 1, ... up to `most`."""
+    return np.array([math.comb(count, number) for number in range(min(count, most) + 1)], dtype=np.float64)
+
+
+def _with_answer(ways: FloatArray, count: int, most: int, *, axis: int) -> FloatArray:
+    """Return `ways` with one more answer that `count` completions gave; `axis` counts those at `most` votes."""
+    size = ways.shape[2]
+    terms = _choices(count, min(most, size - 1))
+    grown = np.zeros([length + (number == axis and len(terms) > most) for number, length in enumerate(ways.shape)])
+    for votes, term in enumerate(terms):
+        shifted = term * ways[:, :, : size - votes]
+        step = int(votes == most)
+        rights, wrongs = (step, 0) if axis == 0 else (0, step)
+        grown[rights : rights + ways.shape[0], wrongs : wrongs + ways.shape[1], votes:] += shifted
+    return grown
 
 
 def bootstrap_mean(
@@ -103,6 +187,11 @@ def stratified_mean(
 
 def _resampled_means(values: FloatArray, resamples: int, generator: np.random.Generator) -> FloatArray:
     """Return (B,) means of n values drawn with replacement."""
+    levels, counts = np.unique(values, return_counts=True)
+    if 4 * len(levels) <= len(values):  # a few scores that recur: how often each is drawn is multinomial, and fast
+        drawn = generator.multinomial(len(values), counts / len(values), size=resamples)
+        few: FloatArray = drawn @ levels / len(values)
+        return few
     means = np.empty(resamples)
     rows = max(1, _CHUNK // len(values))
     for start in range(0, resamples, rows):

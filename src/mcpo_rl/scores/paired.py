@@ -8,23 +8,56 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcpo_rl.errors import ProblemError
-from mcpo_rl.scores.estimators import RESAMPLES, Estimate, bootstrap_mean, stratified_mean
+from mcpo_rl.scores.estimators import RESAMPLES, Estimate, stratified_mean
+from mcpo_rl.scores.permutation import sign_flip_test
 from mcpo_rl.scores.record import EvaluationRecord, ProblemScore
+from mcpo_rl.scores.table import comparison_table
 
-COMPARED_SETTINGS = ("samples", "temperature", "top_p", "max_new_tokens")
+COMPARED_SETTINGS = (
+    "samples",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "max_new_tokens",
+    "prompt_format",
+    "chat_template_kwargs",
+    "engine",
+)
+
+
+@dataclass(frozen=True)
+class Difference(Estimate):
+    """A mean difference over paired problems, its 95% bootstrap interval, and a paired test."""
+
+    p_value: float = 1.0
+    """Two-sided, of the paired permutation test (`sign_flip_test`)."""
+    better: int = 0
+    """Problems on which the second evaluation has the higher accuracy."""
+    worse: int = 0
+    """Problems on which it has the lower one."""
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """Return the difference as plain JSON data."""
+        return {**super().to_json(), "p_value": self.p_value, "better": self.better, "worse": self.worse}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Accuracy of the second evaluation minus that of the first, problem by problem."""
 
-    domains: dict[str, Estimate]
-    macro: Estimate
+    domains: dict[str, Difference]
+    macro: Difference
     """Mean over the domains."""
-    micro: Estimate
+    micro: Difference
     """Mean over all problems."""
     remarks: list[str]
     """What makes the comparison less than fair: settings that differ, problems left out."""
+    names: tuple[str, str] = ("", "")
+    """The models of the first and the second evaluation."""
+
+    def __str__(self) -> str:
+        return comparison_table(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as plain JSON data."""
@@ -33,13 +66,17 @@ class Comparison:
             "macro": self.macro.to_json(),
             "micro": self.micro.to_json(),
             "remarks": self.remarks,
+            "models": list(self.names),
         }
 
 
 def compare_records(
     first: EvaluationRecord, second: EvaluationRecord, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Comparison:
-    """Return `second` minus `first` per domain, with bootstrap intervals over the paired differences of the problems.
+    """Return `second` minus `first` per domain, with bootstrap intervals and a test over the paired differences.
+
+    A difference is that of one problem's shares of correct completions. Intervals and p-values are those of single
+    comparisons: where one of several domains is picked out afterwards, correct for their number.
 
     A problem on which the verifier failed for every completion of either side is left out, and a remark says so.
 
@@ -70,10 +107,27 @@ def compare_records(
         remarks.append(f"{left_out} problem(s) left out, because the verifier failed on all their completions.")
     groups = dict(sorted(differences.items()))
     return Comparison(
-        domains={d: bootstrap_mean(v, unit=False, resamples=resamples, seed=seed) for d, v in groups.items()},
-        macro=stratified_mean(list(groups.values()), unit=False, resamples=resamples, seed=seed),
-        micro=bootstrap_mean([x for v in groups.values() for x in v], unit=False, resamples=resamples, seed=seed),
+        domains={name: _difference([values], resamples, seed) for name, values in groups.items()},
+        macro=_difference(list(groups.values()), resamples, seed),
+        micro=_difference([[x for values in groups.values() for x in values]], resamples, seed),
         remarks=remarks,
+        names=(first.model, second.model),
+    )
+
+
+def _difference(groups: Sequence[Sequence[float]], resamples: int, seed: int) -> Difference:
+    """Return the mean of the groups' means, with the test of that same weighted mean."""
+    filled = [group for group in groups if group]
+    mean = stratified_mean(filled, unit=False, resamples=resamples, seed=seed)
+    weighted = [value / (len(filled) * len(group)) for group in filled for value in group]
+    return Difference(
+        value=mean.value,
+        low=mean.low,
+        high=mean.high,
+        problems=mean.problems,
+        p_value=sign_flip_test(weighted, seed=seed),
+        better=sum(value > 0 for value in weighted),
+        worse=sum(value < 0 for value in weighted),
     )
 
 

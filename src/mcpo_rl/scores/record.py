@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mcpo_rl.errors import RunError
-from mcpo_rl.scores.estimators import Estimate, bootstrap_mean, pass_at_k, stratified_mean
+from mcpo_rl.scores.estimators import MOST_VOTES, Estimate, bootstrap_mean, maj_at_k, pass_at_k, stratified_mean
 from mcpo_rl.scores.table import table
 
 FORMAT = 1
@@ -34,6 +34,21 @@ class ProblemScore:
     """Completions cut at the token limit."""
     tokens: int = 0
     """Completion tokens, over all samples."""
+    right_votes: tuple[int, ...] | None = None
+    """How many of the judged completions gave each of the right answers; None where answers were not compared."""
+    wrong_votes: tuple[int, ...] | None = None
+    """The same for each of the wrong answers. A completion without an answer votes for none."""
+
+    def __post_init__(self) -> None:
+        """Take the votes as JSON has them."""
+        for name in ("right_votes", "wrong_votes"):
+            votes = getattr(self, name)
+            object.__setattr__(self, name, None if votes is None else tuple(votes))
+
+    @property
+    def voted(self) -> bool:
+        """Whether maj@k can be computed."""
+        return self.right_votes is not None and self.wrong_votes is not None and self.scored <= MOST_VOTES
 
     @property
     def scored(self) -> int:
@@ -51,6 +66,8 @@ class Summary:
     """Mean over the problems of the share of correct completions among those judged; with k samples this is avg@k."""
     pass_at_k: dict[int, Estimate]
     """Unbiased pass@k over the problems with at least k judged completions."""
+    maj_at_k: dict[int, Estimate] = field(default_factory=dict)
+    """Unbiased maj@k (majority voting) over those of them whose answers were compared; empty where none were."""
     truncated: float
     """Share of the completions that were cut at the token limit."""
     errors: float
@@ -65,6 +82,7 @@ class Summary:
             "samples": self.samples,
             "accuracy": self.accuracy.to_json(),
             "pass_at_k": {str(k): estimate.to_json() for k, estimate in self.pass_at_k.items()},
+            "maj_at_k": {str(k): estimate.to_json() for k, estimate in self.maj_at_k.items()},
             "truncated": self.truncated,
             "errors": self.errors,
             "completion_length": self.completion_length,
@@ -104,6 +122,23 @@ class EvaluationRecord:
         """The accuracy averaged over the domains: every domain weighs the same."""
         return stratified_mean([accuracies(self.scores, name) for name in self.domains])
 
+    @cached_property
+    def macro_pass_at_k(self) -> dict[int, Estimate]:
+        """pass@k averaged over the domains, for the k that every domain has."""
+        return self._over_domains(_passed, [summary.pass_at_k for summary in self.domains.values()])
+
+    @cached_property
+    def macro_maj_at_k(self) -> dict[int, Estimate]:
+        """maj@k averaged over the domains that have it (programs are not voted on), for the k that all of them have."""
+        return self._over_domains(_voted, [s.maj_at_k for s in self.domains.values() if s.maj_at_k])
+
+    def _over_domains(
+        self, values: Callable[[Sequence[ProblemScore], int], list[float]], found: Sequence[Mapping[int, Estimate]]
+    ) -> dict[int, Estimate]:
+        shared = sorted(set.intersection(*(set(by_k) for by_k in found))) if found else []
+        groups = [[score for score in self.scores if score.domain == name] for name in self.domains]
+        return {k: stratified_mean([values(group, k) for group in groups]) for k in shared}
+
     def __str__(self) -> str:
         return table(self)
 
@@ -116,7 +151,11 @@ class EvaluationRecord:
             "facts": self.facts,
             "domains": {name: summary.to_json() for name, summary in self.domains.items()},
             "sources": {name: summary.to_json() for name, summary in self.sources.items()},
-            "macro": {"accuracy": self.macro.to_json()},
+            "macro": {
+                "accuracy": self.macro.to_json(),
+                "pass_at_k": {str(k): estimate.to_json() for k, estimate in self.macro_pass_at_k.items()},
+                "maj_at_k": {str(k): estimate.to_json() for k, estimate in self.macro_maj_at_k.items()},
+            },
             "micro": self.micro.to_json(),
             "scores": [asdict(score) for score in self.scores],
         }
@@ -148,7 +187,7 @@ class EvaluationRecord:
 
 
 def summarize(scores: Sequence[ProblemScore]) -> Summary:
-    """Return the summary of `scores`, with pass@k for k = 1, 2, 4, ... and the number of samples."""
+    """Return the summary of `scores`, with pass@k and maj@k for k = 1, 2, 4, ... and the number of samples."""
     samples = sum(score.samples for score in scores)
     most = max((score.scored for score in scores), default=0)
     ks = sorted({2**power for power in range(most.bit_length()) if 2**power <= most} | ({most} if most else set()))
@@ -156,7 +195,8 @@ def summarize(scores: Sequence[ProblemScore]) -> Summary:
         problems=len(scores),
         samples=samples,
         accuracy=bootstrap_mean(accuracies(scores)),
-        pass_at_k={k: bootstrap_mean([pass_at_k(s.scored, s.correct, k) for s in scores if s.scored >= k]) for k in ks},
+        pass_at_k={k: bootstrap_mean(_passed(scores, k)) for k in ks},
+        maj_at_k={k: bootstrap_mean(votes) for k in ks if (votes := _voted(scores, k))},
         truncated=sum(score.truncated for score in scores) / samples if samples else 0.0,
         errors=sum(score.errors for score in scores) / samples if samples else 0.0,
         completion_length=sum(score.tokens for score in scores) / samples if samples else 0.0,
@@ -167,3 +207,15 @@ def accuracies(scores: Sequence[ProblemScore], domain: str | None = None) -> lis
     """Return the share of correct completions of every problem that has a judged one (of one domain, where given)."""
     chosen = (score for score in scores if score.scored and (domain is None or score.domain == domain))
     return [score.correct / score.scored for score in chosen]
+
+
+def _passed(scores: Sequence[ProblemScore], k: int) -> list[float]:
+    return [pass_at_k(score.scored, score.correct, k) for score in scores if score.scored >= k]
+
+
+def _voted(scores: Sequence[ProblemScore], k: int) -> list[float]:
+    return [
+        maj_at_k(score.scored, score.right_votes or (), score.wrong_votes or (), k)
+        for score in scores
+        if score.voted and score.scored >= k
+    ]
