@@ -2,73 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from mcpo_rl.analysis.loading import RunData
+from mcpo_rl.analysis.matrices import Pair, by_pair, matrix_panel, over_time_panel
 from mcpo_rl.analysis.palette import ordered, run_line
-from mcpo_rl.analysis.panel import Panel, layout
+from mcpo_rl.analysis.panel import Group, Panel, Section, layout
+from mcpo_rl.analysis.seeds import Family
 from mcpo_rl.scores import Estimate
 
 
-def borrowing_panel(run: RunData) -> Panel | None:
+def borrowing_section(runs: Sequence[Family]) -> Section:
+    """Return who borrows from whom, over the whole run and over time, one group for every run with the term."""
+    contrastive = [run for run in runs if run.is_contrastive]
+    sentences, groups = [], []
+    for run in contrastive:
+        panels = [panel for panel in (borrowing_panel(run), borrowing_over_time(run)) if panel is not None]
+        if panels:
+            sentences.append(f"{run.name}: {borrowing_in_words(run)}")
+            heading = run.title if len(contrastive) > 1 or run.many else ""
+            groups.append(Group(heading, "" if groups else _BORROWING, tuple(panels), wide=True))
+        else:
+            sentences.append(
+                f"{run.name} chose no cross-domain positives: in no logged step were there correct rollouts of two "
+                "domains (or their choice was not logged)."
+            )
+    missing = "None of these runs has the contrastive term, so no domain borrowed from another."
+    return Section("borrowing", "Who borrows from whom", "Borrowing", tuple(groups), tuple(sentences), missing=missing)
+
+
+_BORROWING = (
+    "Each row: where a domain's correct rollouts found their positives among the other domains, as a share of the row "
+    "and as a count over the logged steps. What is borrowed depends on what is there: a domain with many correct "
+    "rollouts has more to lend."
+)
+
+
+def borrowing_panel(run: RunData | Family) -> Panel | None:
     """Return who borrows from whom: the share of each domain's chosen positives that every other domain supplies."""
     counts = borrowed(run)
     if not counts:
         return None
     domains = ordered(domain for pair in counts for domain in pair)
-    totals = {to: sum(counts.get((to, source), 0.0) for source in domains) for to in domains}
-    shares: list[list[float | None]] = []
-    texts: list[list[str]] = []
-    for to in domains:
-        row = [
-            None if source == to or not totals[to] else counts.get((to, source), 0.0) / totals[to] for source in domains
-        ]
-        shares.append(row)
-        texts.append(
-            [
-                "" if share is None else f"{share:.0%}<br>{counts.get((to, source), 0.0):,.0f}"
-                for source, share in zip(domains, row, strict=True)
-            ]
-        )
-    names = [escape(domain) for domain in domains]
-    heat = {
-        "type": "heatmap",
-        "x": names,
-        "y": names,
-        "z": shares,
-        "text": texts,
-        "texttemplate": "%{text}",
-        "hovertemplate": "%{y} takes %{z:.1%} of its positives from %{x}<extra></extra>",
-        "hoverongaps": False,
-        "zmin": 0,
-        "zmax": 1,
-        "xgap": 3,
-        "ygap": 3,
-        "showscale": False,
-        "colorscale": [[0, "rgba(0,114,178,0.06)"], [1, "rgba(0,114,178,0.85)"]],
-    }
-    arrangement = layout(
-        xaxis={"title": {"text": "supplied by", "font": {"size": 13}}, "type": "category", "showgrid": False},
-        yaxis={
-            "title": {"text": "anchors of", "font": {"size": 13}},
-            "type": "category",
-            "autorange": "reversed",
-            "showgrid": False,
-        },
-        margin={"l": 74, "r": 10, "t": 8, "b": 48},
-        hovermode="closest",
+    shares = _shares(counts)
+    return matrix_panel(
+        "Over the whole run",
+        domains,
+        shares,
+        label=f"Which domains supply the positives of which, in {run.name}",
+        texts={pair: f"{share:.0%}<br>{counts[pair]:,.0f}" for pair, share in shares.items()},
+        hover="%{y} takes %{z:.1%} of its positives from %{x}",
+        rows="anchors of",
+        columns="supplied by",
     )
-    label = f"Which domains supply the positives of which, in {run.name}"
-    return Panel(run.name, {"data": [heat], "layout": arrangement}, label, height=90 + 62 * len(domains))
 
 
-def borrowed(run: RunData) -> dict[tuple[str, str], float]:
+def borrowing_over_time(run: RunData | Family) -> Panel | None:
+    """Return the same shares over the steps; None where every domain has one other only to borrow from."""
+    found = by_pair(run.keys, "contrastive/borrow", run.series)
+    domains = ordered(domain for pair in found for domain in pair)
+    if len(domains) < 3:
+        return None
+    totals: dict[tuple[str, int], float] = {}
+    for (to, _), (steps, counts) in found.items():
+        for step, count in zip(steps, counts, strict=True):
+            totals[to, step] = totals.get((to, step), 0.0) + count
+    series = {}
+    for to in domains:
+        for source in domains:
+            steps, counts = found.get((to, source), ([], []))
+            rows = [row for row, step in enumerate(steps) if totals[to, step] and to != source]
+            if rows:
+                shares = [counts[row] / totals[to, steps[row]] for row in rows]
+                series[f"{to} from {source}"] = ([steps[row] for row in rows], shares)
+    return over_time_panel(
+        "Over the steps",
+        series,
+        label=f"Share of each domain's positives that every other domain supplies, over the steps of {run.name}",
+        hover="%{y}, %{customdata}: %{z:.0%}",
+        percent=True,
+    )
+
+
+def borrowing_in_words(run: RunData | Family) -> str:
+    """Return for every domain where most of its positives came from, as a sentence."""
+    counts = borrowed(run)
+    shares = _shares(counts)
+    domains = ordered(domain for pair in counts for domain in pair)
+    parts = []
+    for to in domains:
+        suppliers = {source: share for (anchor, source), share in shares.items() if anchor == to}
+        if not suppliers:
+            parts.append(f"{to} found none")
+            continue
+        first = max(suppliers, key=lambda source: suppliers[source])
+        total = sum(count for (anchor, _), count in counts.items() if anchor == to)
+        parts.append(f"{to} took {suppliers[first]:.0%} of its {total:,.0f} cross-domain positives from {first}")
+    return "; ".join(parts) + "."
+
+
+def borrowed(run: RunData | Family) -> dict[Pair, float]:
     """Return the chosen cross-domain positives over the logged steps, by (domain of the anchor, of the positive)."""
-    keys = {key for row in run.metrics for key in row if key.startswith("contrastive/borrow/") and key.count("/") == 3}
-    sums = {(key.split("/")[2], key.split("/")[3]): sum(run.series(key)[1]) for key in keys}
-    return {pair: count for pair, count in sorted(sums.items())} if any(sums.values()) else {}
+    counts = {pair: sum(values) for pair, (_, values) in by_pair(run.keys, "contrastive/borrow", run.series).items()}
+    return counts if any(counts.values()) else {}
+
+
+def _shares(counts: Mapping[Pair, float]) -> dict[Pair, float]:
+    totals: dict[str, float] = {}
+    for (to, _), count in counts.items():
+        totals[to] = totals.get(to, 0.0) + count
+    return {pair: count / totals[pair[0]] for pair, count in counts.items() if totals[pair[0]] and pair[0] != pair[1]}
 
 
 def accuracy_panel(runs: Sequence[RunData], domains: Sequence[str]) -> Panel | None:

@@ -18,8 +18,11 @@ from mcpo_rl.errors import RunError
 from mcpo_rl.runs import RolloutBatch, RunDirectory
 from mcpo_rl.scores import EvaluationRecord
 
-MOST_STEPS = 40
-"""Steps whose rollouts are read, evenly over the run: bounds time, memory and the page's size."""
+MOST_STEPS = 200
+"""Steps whose rollouts are read, evenly over the run."""
+MOST_READ = 40_000
+"""Rollouts read of a run, in fewer steps where these are large: bounds time and memory."""
+FEWEST_STEPS = 8
 COMPARISON_FILES = ("comparison.json", "comparison.yaml")
 """Either marks the directory of a comparison: the result, or, while it is under way, the plan."""
 
@@ -206,7 +209,7 @@ def _load(run: RunDirectory, found: _Found, name: str, most_steps: int) -> RunDa
     )
     steps = run.rollout_steps()
     data.kept_steps = len(steps)
-    for step in thin(steps, most_steps):
+    for step in thin(steps, min(most_steps, _readable_steps(run, steps))):
         try:
             data.rollouts.extend(run.read_rollouts(step=step))
         except RunError as error:
@@ -215,6 +218,15 @@ def _load(run: RunDirectory, found: _Found, name: str, most_steps: int) -> RunDa
     data.end = _evaluation(run.eval_file, remarks)
     remarks.extend(run.remarks)
     return data
+
+
+def _readable_steps(run: RunDirectory, steps: Sequence[int]) -> int:
+    """Return how many steps hold `MOST_READ` rollouts, going by the last one."""
+    try:
+        count = run.rollout_count(steps[-1]) if steps else 0
+    except RunError:  # said where it is read
+        count = 0
+    return max(FEWEST_STEPS, MOST_READ // max(1, count))
 
 
 def _evaluation(path: Path, remarks: list[str]) -> EvaluationRecord | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mcpo_rl.analysis.curves import curves_section, term_section
+from mcpo_rl.analysis.figures import borrowing_section
+from mcpo_rl.analysis.interference import interference_section
 from mcpo_rl.analysis.loading import RunData
 from mcpo_rl.analysis.palette import domain_colours, ordered
 from mcpo_rl.analysis.panel import Section
@@ -18,5 +20,7 @@ def sections(runs: Sequence[RunData]) -> list[Section]:
     groups = families(runs)
     return [
         curves_section(groups, domains, colours),
+        interference_section(groups, colours),
+        borrowing_section(groups),
         term_section(groups),
     ]

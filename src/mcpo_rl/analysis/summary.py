@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from mcpo_rl.analysis.loading import RunData
 from mcpo_rl.analysis.palette import ordered
+from mcpo_rl.analysis.wording import interval, listed, signed
 from mcpo_rl.errors import ProblemError
-from mcpo_rl.scores import Comparison, Estimate, compare_records
+from mcpo_rl.scores import Comparison, compare_records
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,6 @@ def compare_runs(runs: Sequence[RunData]) -> list[str]:
             "training seed would change."
         )
     return sentences
-
-
-def signed(estimate: Estimate) -> str:
-    """Return a difference with its interval: '+0.031 (−0.012 to +0.074)'."""
-    return f"{_sign(estimate.value)} ({_sign(estimate.low)} to {_sign(estimate.high)})"
-
-
-def interval(estimate: Estimate) -> str:
-    """Return an accuracy with its interval: '0.42 (0.38 to 0.47)'."""
-    return (
-        f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})" if estimate.problems else "nothing judged"
-    )
 
 
 def _held_out(run: RunData) -> list[str]:
@@ -120,7 +109,7 @@ def _by_clarity(comparison: Comparison, gain: str, loss: str, neither: str) -> s
         estimate = comparison.domains[domain]
         kind = neither if not estimate.clear else gain if estimate.value > 0 else loss
         groups[kind].append(f"{domain} {signed(estimate)}")
-    return " ".join(f"{kind}: {_listed(items)}." for kind, items in groups.items() if items)
+    return " ".join(f"{kind}: {listed(items)}." for kind, items in groups.items() if items)
 
 
 def _cell(run: RunData, domain: str, when: str) -> str:
@@ -130,11 +119,3 @@ def _cell(run: RunData, domain: str, when: str) -> str:
     if not domain:
         return interval(evaluation.macro)
     return interval(evaluation.domains[domain].accuracy) if domain in evaluation.domains else "–"
-
-
-def _listed(items: Sequence[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
-def _sign(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
