@@ -119,7 +119,12 @@ DATASETS = (
         schema=SCHEMA,
         licence="CC",
         split="test",
-        # Each release adds a file: `split: release_v2` is what the loading script calls version_tag release_v2.
-        files={"test": _FILES, **{f"release_v{count}": _FILES[:count] for count in range(1, 7)}},
+        # Each release adds a file: `split: release_v2` is what the loading script calls version_tag release_v2, `v2` the
+        # file that it added.
+        files={
+            "test": _FILES,
+            **{f"release_v{count}": _FILES[:count] for count in range(1, 7)},
+            **{f"v{count}": _FILES[count - 1 : count] for count in range(1, 7)},
+        },
     ),
 )
