@@ -17,7 +17,8 @@ from mcpo_rl.scores import Estimate
 def borrowing_section(runs: Sequence[Family]) -> Section:
     """Return who borrows from whom, over the whole run and over time, one group for every run with the term."""
     contrastive = [run for run in runs if run.is_contrastive]
-    sentences, groups = [], []
+    sentences: list[str] = []
+    groups: list[Group] = []
     for run in contrastive:
         panels = [panel for panel in (borrowing_panel(run), borrowing_over_time(run)) if panel is not None]
         if panels:

@@ -23,7 +23,8 @@ Series = tuple[list[int], list[float]]
 
 def interference_section(runs: Sequence[Family], colours: Mapping[str, str]) -> Section:
     """Return cosines and norms of the domains' policy gradients over time, and what each domain lost of its best."""
-    sentences, groups = [], []
+    sentences: list[str] = []
+    groups: list[Group] = []
     measured = {run.name: by_pair(run.keys, "interference/cosine", run.series) for run in runs}
     # One scale for all runs: the same colour is the same cosine.
     reach = reach_of([x for pairs in measured.values() for _, values in pairs.values() for x in _windowed(values)])
