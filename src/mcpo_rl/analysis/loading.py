@@ -20,7 +20,7 @@ from mcpo_rl.scores import EvaluationRecord
 
 MOST_STEPS = 200
 """Steps whose rollouts are read, evenly over the run."""
-MOST_READ = 40_000
+MOST_READ = 10_000
 """Rollouts read of a run, in fewer steps where these are large: bounds time and memory."""
 FEWEST_STEPS = 8
 COMPARISON_FILES = ("comparison.json", "comparison.yaml")

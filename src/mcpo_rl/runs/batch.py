@@ -149,6 +149,21 @@ def write_batch(batch: RolloutBatch, path: Path) -> None:
     pq.write_table(table, path, compression="zstd")
 
 
+def count_rows(path: Path) -> int:
+    """Return the number of rollouts in the file that `write_batch` wrote.
+
+    Raises:
+        RunError: The file cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise RunError(f"{path} cannot be read as the rollouts of a step ({error}).") from error
+
+
 def read_batch(path: Path) -> RolloutBatch:
     """Read the batch that `write_batch` wrote.
 

@@ -14,7 +14,7 @@ import yaml
 from mcpo_rl.errors import RunError, nearest
 from mcpo_rl.runs import metrics as metrics_log
 from mcpo_rl.runs.agreement import describe, differences
-from mcpo_rl.runs.batch import RolloutBatch, read_batch, write_batch
+from mcpo_rl.runs.batch import RolloutBatch, count_rows, read_batch, write_batch
 from mcpo_rl.runs.files import replacing, write_error, write_text
 from mcpo_rl.runs.manifest import STATUSES, now, plain, starting_facts
 
@@ -219,22 +219,24 @@ class RunDirectory:
         """Return the steps whose rollouts were kept, ascending."""
         return [step for step, _ in self._rollout_files()]
 
+    def rollout_count(self, step: int) -> int:
+        """Return how many rollouts of `step` were kept, without reading them.
+
+        Raises:
+            RunError: They were not kept or cannot be read.
+        """
+        return count_rows(self._rollouts_of(step))
+
     def read_rollouts(self, step: int | None = None) -> list[RolloutBatch]:
         """Return the kept rollouts of one step, or of all in order; damaged files are skipped and told in `remarks`.
 
         Raises:
             RunError: `step` is given and its rollouts were not kept or cannot be read.
         """
-        files = self._rollout_files()
         if step is not None:
-            paths = [path for number, path in files if number == step]
-            if not paths:
-                kept = ", ".join(str(number) for number, _ in files[:12]) or "none"
-                more = ", ..." if len(files) > 12 else ""
-                raise RunError(f"{self.path} keeps no rollouts of step {step}; steps kept: {kept}{more}.")
-            return [read_batch(paths[0])]
+            return [read_batch(self._rollouts_of(step))]
         batches = []
-        for _, path in files:
+        for _, path in self._rollout_files():
             try:
                 batches.append(read_batch(path))
             except RunError as error:
@@ -246,6 +248,15 @@ class RunDirectory:
     def _rollout_files(self) -> list[tuple[int, Path]]:
         found = [(path.stem.removeprefix("step_"), path) for path in self.rollouts.glob("step_*.parquet")]
         return sorted((int(number), path) for number, path in found if number.isdigit())
+
+    def _rollouts_of(self, step: int) -> Path:
+        files = self._rollout_files()
+        for number, path in files:
+            if number == step:
+                return path
+        kept = ", ".join(str(number) for number, _ in files[:12]) or "none"
+        more = ", ..." if len(files) > 12 else ""
+        raise RunError(f"{self.path} keeps no rollouts of step {step}; steps kept: {kept}{more}.")
 
     def _allowed_changes(self, config: dict[str, Any]) -> dict[str, list[Any]]:
         """Return what differs from the config on disk and may; raise `RunError` if something differs that may not."""
