@@ -29,7 +29,7 @@ LAUNCHES: dict[tuple[Engine, int], tuple[str, ...]] = {
 }
 TOLERANCE, BF16_TOLERANCE = 1e-4, 2e-2
 SOURCES = {"sampled": "generation", "sampled_last_token": "generation", "sampled_lora": "generation"}
-"""Where nothing is sharded; everywhere else a forward pass."""
+"""Where nothing is sharded; everywhere else the training pass and a pass over the other micro-batches."""
 
 Recorded = Callable[[Engine, int, str], dict[str, Any]]
 
@@ -72,7 +72,7 @@ def expected_gradients(name: str, result: dict[str, Any], number: int) -> Any:
 
 def check_source(engine: Engine, name: str, source: str) -> None:
     asked = SCENARIOS[name].source
-    assert source == (asked or (SOURCES.get(name, "forward") if engine is Engine.DDP else "forward"))
+    assert source == (asked or (SOURCES.get(name, "training") if engine is Engine.DDP else "training"))
 
 
 GRADIENTS = [(engine, ranks, name) for (engine, ranks), names in LAUNCHES.items() for name in names]

@@ -53,8 +53,8 @@ def prompts_of(*lengths: int) -> Dataset:
 @pytest.mark.parametrize(
     ("lengths", "sources"),
     [
-        ((9, 2, 9, 3), ["forward"]),  # the first rollouts have no padding, others have
-        ((6, 6, 6, 6, 6, 2, 9, 3), ["generation", "forward"]),  # padding comes with the second batch
+        ((9, 2, 9, 3), ["training"]),  # the first rollouts have no padding, others have
+        ((6, 6, 6, 6, 6, 2, 9, 3), ["generation", "training"]),  # padding comes with the second batch
         ((6, 6, 6, 6, 6, 6, 6, 6), ["generation", "generation"]),
     ],
 )
@@ -111,7 +111,7 @@ WIDE = 14
 @pytest.mark.parametrize("kind", ["dynamic", "longrope"])
 def test_positions_that_depend_on_the_longest_rollout(make_trainer, kind):
     trainer, error = compare(make_trainer, dtype=torch.float32, model=rotary(kind), seed=1, feature_source="auto")
-    assert trainer.feature_source_in_use == "forward"  # decoding does not know how long the longest will be
+    assert trainer.feature_source_in_use == "training"  # decoding does not know how long the longest will be
     assert error < 1e-4
     with pytest.raises(ConfigError, match="rotary embeddings depend on the longest rollout"):
         make_trainer(rotary(kind), feature_source="generation")

@@ -16,7 +16,7 @@ from mcpo_rl.objective import RolloutPool, contrastive_loss
 from .conftest import make_model
 
 COEF = 0.5
-TOLERANCE = {"forward": 1e-9, "generation": 1e-6}
+TOLERANCE = {"forward": 1e-9, "training": 1e-9, "generation": 1e-6}
 """In float64. Llama's norms and rotary embeddings work in float32 and see other positions while decoding."""
 
 
@@ -117,7 +117,7 @@ def compare(make_trainer: Any, *, dtype: torch.dtype, policy: bool = True, model
     return trainer, relative_error(compared.found, compared.expected)
 
 
-@pytest.mark.parametrize("source", ["forward", "generation"])
+@pytest.mark.parametrize("source", TOLERANCE)
 def test_contrastive_gradient_in_float64(make_trainer, source):
     trainer, error = compare(make_trainer, dtype=torch.float64, policy=False, feature_source=source)
     assert trainer.feature_source_in_use == source
@@ -125,7 +125,7 @@ def test_contrastive_gradient_in_float64(make_trainer, source):
 
 
 @pytest.mark.parametrize(("layer", "pooling"), [(0, "mean"), (1, "mean"), (-1, "last")])
-@pytest.mark.parametrize("source", ["forward", "generation"])
+@pytest.mark.parametrize("source", TOLERANCE)
 def test_other_layers_and_poolings(make_trainer, source, layer, pooling):
     trainer, error = compare(
         make_trainer,
@@ -141,16 +141,30 @@ def test_other_layers_and_poolings(make_trainer, source, layer, pooling):
 
 def test_whole_gradient_in_float64(make_trainer):
     trainer, error = compare(make_trainer, dtype=torch.float64)
-    assert trainer.feature_source_in_use == "forward"
+    assert trainer.feature_source_in_use == "training"
     assert error < 1e-6  # TRL's fused LM head itself works in float32
 
 
-@pytest.mark.parametrize("source", ["forward", "generation"])
+@pytest.mark.parametrize("source", TOLERANCE)
 @pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
 def test_whole_gradient_in_float32(make_trainer, source, loss_type):
     trainer, error = compare(make_trainer, dtype=torch.float32, feature_source=source, loss_type=loss_type)
     assert trainer.feature_source_in_use == source
     assert error < 1e-4
+
+
+@pytest.mark.parametrize("layer", [-1, 1])
+def test_one_micro_batch_a_pool(make_trainer, layer):
+    trainer, error = compare(
+        make_trainer,
+        dtype=torch.float64,
+        policy=False,
+        per_device_train_batch_size=16,
+        gradient_accumulation_steps=1,
+        feature_layer=layer,
+    )
+    assert trainer.feature_source_in_use == "training"
+    assert error < 1e-9
 
 
 @pytest.mark.parametrize("reentrant", [True, False])

@@ -97,14 +97,14 @@ def test_training_falls_back_where_decoding_differs(make_trainer, monkeypatch, c
     monkeypatch.setattr(GenerationTap, "features", lambda self, ids: original(self, ids) * 1.1)
     trainer = make_trainer()
     trainer.train()
-    assert trainer.feature_source_in_use == "forward"
+    assert trainer.feature_source_in_use == "training"
     assert sum("differ from a forward pass" in record.message for record in caplog.records) == 1
 
 
 def test_training_falls_back_without_a_cache(make_trainer, caplog):
     trainer = make_trainer(generation_kwargs={"use_cache": False})
     trainer.train()
-    assert trainer.feature_source_in_use == "forward"
+    assert trainer.feature_source_in_use == "training"
     assert sum("cannot be taken from decoding" in record.message for record in caplog.records) == 1
 
 

@@ -24,6 +24,7 @@ from mcpo_rl.trainers.trl.features.hidden_states import unwrapped
 
 from .conftest import make_model, make_tokenizer
 
+ONE_MICRO_BATCH = {"per_device_train_batch_size": 12, "gradient_accumulation_steps": 1}
 OFF_POLICY = {"gradient_accumulation_steps": 2, "steps_per_generation": 4, "max_steps": 4}
 
 
@@ -77,7 +78,20 @@ def test_a_forward_pass_sees_each_generation_batch_once(make_trainer, make_args)
     assert added(make_trainer, make_args, "forward", max_steps=3) == (3, 0)
 
 
-@pytest.mark.parametrize(("options", "source"), [(OFF_POLICY, "old_logps"), ({}, "generation")])
+def test_the_training_pass_saves_that_of_one_micro_batch(make_trainer, make_args):
+    # Of three micro-batches of 4, the first needs none, and the other two are one chunk of twice 4.
+    options = {"max_steps": 3, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 3}
+    assert added(make_trainer, make_args, "training", **options) == (3, 0)
+    assert added(make_trainer, make_args, "forward", **options) == (6, 0)
+
+
+def test_one_micro_batch_needs_no_pass_of_its_own(make_trainer, make_args):
+    assert added(make_trainer, make_args, "auto", **ONE_MICRO_BATCH, max_steps=3) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "source"), [(OFF_POLICY, "old_logps"), ({}, "generation"), (ONE_MICRO_BATCH, "training")]
+)
 def test_auto_takes_the_source_with_the_fewest_passes(make_trainer, make_args, options, source):
     trainer = make_trainer(**options)
     trainer.train()

@@ -44,8 +44,9 @@ def test_the_term_changes_the_parameters(make_trainer):
     [
         ({"num_iterations": 2}, "old_logps"),
         ({"steps_per_generation": 4}, "old_logps"),
-        ({"steps_per_generation": 1, "per_device_train_batch_size": 12}, "generation"),
+        ({"steps_per_generation": 1, "per_device_train_batch_size": 12}, "training"),
         ({"feature_source": "forward", "num_iterations": 2}, "forward"),
+        ({"feature_source": "training", "gradient_accumulation_steps": 1, "steps_per_generation": 2}, "training"),
         ({"mask_truncated_completions": True}, "generation"),
         ({"scale_rewards": "batch", "importance_sampling_level": "sequence"}, "generation"),
         ({"top_entropy_quantile": 0.5, "entropy_coef": 0.01}, "generation"),

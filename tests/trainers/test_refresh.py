@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def watched(trainer: Any) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
-    """Train and return the features of each pool phase and the micro-batches as the loss was given them."""
+    """Train and return the features of each pool phase and the micro-batches with the gradients they were given."""
     pools: list[torch.Tensor] = []
     micro_batches: list[dict[str, torch.Tensor]] = []
     run, compute_loss = trainer._pool_phase.run, trainer._compute_loss
@@ -33,8 +33,8 @@ def watched(trainer: Any) -> tuple[list[torch.Tensor], list[dict[str, torch.Tens
         return run(features, *args)
 
     def compute_and_keep(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        micro_batches.append(dict(inputs))
         loss: torch.Tensor = compute_loss(model, inputs)
+        micro_batches.append(dict(inputs))  # after it: the pool of a refresh waits for the first one's pass
         return loss
 
     trainer._pool_phase.run, trainer._compute_loss = run_and_keep, compute_and_keep

@@ -128,7 +128,7 @@ def test_the_gradient_is_that_of_one_giant_batch(colocated, path, make_trainer, 
         use_vllm=True,
         vllm_importance_sampling_correction=correction,
     )
-    assert trainer.feature_source_in_use == ("old_logps" if correction else "forward")
+    assert trainer.feature_source_in_use == ("old_logps" if correction else "training")
     assert error < 1e-9
 
 
@@ -178,9 +178,9 @@ def test_the_correction_is_trls_and_costs_no_pass(colocated, path, make_trainer,
     assert runs == off_runs == plain_runs
 
     uncorrected, without, runs = train(MCPOTrainer, MCPOConfig, vllm_importance_sampling_correction=False, **TERM)
-    assert uncorrected.feature_source_in_use == "forward"
+    assert uncorrected.feature_source_in_use == "training"
     assert all(ratio is None for _, ratio in without)
-    assert runs == len(without) + 2  # the training's own, and one for each pool
+    assert runs == len(without) + 2  # the training's own, and for each of two pools one over its second micro-batch
 
 
 def test_resampled_groups_with_an_engine_that_sleeps(colocated, path, make_trainer):

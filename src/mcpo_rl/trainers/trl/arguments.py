@@ -15,7 +15,7 @@ from mcpo_rl.data.mixture.options import MixtureOptions, mixture_options
 from mcpo_rl.errors import ConfigError, nearest
 from mcpo_rl.objective import ContrastiveConfig
 
-FeatureSource = Literal["auto", "generation", "old_logps", "forward"]
+FeatureSource = Literal["auto", "old_logps", "training", "generation", "forward"]
 FeaturePooling = Literal["mean", "last"]
 
 _SAMPLING = tuple(MixtureOptions.__dataclass_fields__)
@@ -176,12 +176,15 @@ class RolloutArguments(ContrastiveArguments):
     feature_source: str = field(
         default="auto",
         metadata={
-            "help": "Where the hidden states of the pool phase come from: generation, old_logps, forward, or auto (the "
-            "cheapest that this run allows)."
+            "help": "Where the hidden states of the pool phase come from: old_logps, training, generation, forward, or "
+            "auto (the cheapest that this run allows)."
         },
     )
-    """`old_logps`: the pass that computes old log-probabilities anyway. `generation`: the decoding steps of the
-    transformers path. `forward`: a pass of its own, always possible. `auto`: the first of them that works here."""
+    """`old_logps`: the pass that computes old log-probabilities anyway. `training`: the training pass of the first
+    micro-batch, and a pass without gradient over the others. `generation`: the decoding steps of the transformers path.
+    `forward`: a pass without gradient over all. `auto`: `old_logps` where TRL computes them, else `training` where a
+    generation batch is one micro-batch (nothing is computed twice), else `generation` where that works, else
+    `training`."""
     refresh_contrastive_grads: bool = field(
         default=False,
         metadata={"help": "Where a generation batch feeds several optimizer steps: a pool phase before each of them."},

@@ -85,28 +85,31 @@ class ContrastiveTrainer:
     # -- policy phase --------------------------------------------------------------------------------------------------
 
     def _with_contrastive_part(
-        self, policy_loss: Callable[[], Tensor], model: Any, inputs: dict[str, Any], mask: Tensor, share: float
+        self,
+        policy_loss: Callable[[], Tensor],
+        model: Any,
+        mask: Tensor,
+        pool: Callable[[Tensor], tuple[Tensor, Tensor]],
+        share: float,
     ) -> Tensor:
-        """Return TRL's loss with what the pool phase left in `inputs`: `contrastive_grads` and `contrastive_loss`.
+        """Return TRL's loss of a micro-batch with its part of the contrastive loss.
 
         Args:
-            policy_loss: computes TRL's loss of the micro-batch.
+            policy_loss: computes TRL's loss.
             model: as TRL hands it to its loss.
-            inputs: the micro-batch.
             mask: (B, C), the tokens that count; the last C of each row.
+            pool: as in `ContrastivePart`.
             share: as in `ContrastivePart`.
         """
         assert self._policy_phase is not None
         part = ContrastivePart(
-            gradients=inputs["contrastive_grads"],
-            weighted_loss=inputs["contrastive_loss"],
-            mask=mask,
+            pool=pool,
             share=share,
             accumulation=self.current_gradient_accumulation_steps,
             scaled=bool(self.loss_is_scaled_for_ga),
         )
         module = find_feature_module(unwrapped(self.accelerator, model), self.args.feature_layer)
-        return self._policy_phase.loss(policy_loss, module, part)
+        return self._policy_phase.loss(policy_loss, module, mask, part)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Run TRL's training step; at the end of an optimizer step, read the gradient norms that it measured."""

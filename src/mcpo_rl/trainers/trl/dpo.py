@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,20 +27,30 @@ from mcpo_rl.trainers.trl.base import PAPER, ContrastiveTrainer
 from mcpo_rl.trainers.trl.config import MCPODPOConfig
 from mcpo_rl.trainers.trl.dpo_data import CHOSEN, PreferenceCollator, check_preferences, judged_rollouts
 from mcpo_rl.trainers.trl.features.source import pooled_forward
+from mcpo_rl.trainers.trl.phases.awaited import AwaitedPool
+from mcpo_rl.trainers.trl.phases.pool import PoolOutcome
 from mcpo_rl.trainers.trl.rollouts.domain_column import DomainIndex
 
 _PART = "contrastive_part"
 """Where a micro-batch carries its `PoolPart`."""
+_ROWS = "rows"
+"""Where the `AwaitedPool`'s micro-batches carry the numbers of their rollouts."""
 
 
 @dataclass(frozen=True)
 class PoolPart:
-    """What the pool phase leaves in a micro-batch (no tensor itself: engines cast the floats of a batch)."""
+    """What a micro-batch carries of its pool (no tensor itself: engines cast the floats of a batch)."""
 
-    gradients: Tensor
-    """(2B, d): w * dL/dh_i."""
-    weighted_loss: Tensor
-    """Scalar w * L."""
+    batch: dict[str, Any]
+    """As `AwaitedPool` knows it."""
+    awaited: AwaitedPool | None
+    """Of the first micro-batch: the pool phase, which waits for its training pass."""
+
+    def of_pool(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """As `ContrastivePart.pool`."""
+        if self.awaited is not None:
+            self.awaited.end(features)
+        return self.batch["contrastive_grads"], self.batch["contrastive_loss"]
 
 
 class MCPODPOTrainer(ContrastiveTrainer, DPOTrainer):  # type: ignore[misc]  # TRL publishes no types
@@ -123,24 +134,31 @@ class MCPODPOTrainer(ContrastiveTrainer, DPOTrainer):  # type: ignore[misc]  # T
     # -- pool phase ----------------------------------------------------------------------------------------------------
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
-        """Fetch the micro-batches of one optimizer step, and run the pool phase on them."""
+        """Fetch the micro-batches of an optimizer step and begin their pool phase, which the first one's pass ends."""
         batches, items = super().get_batch_samples(*args, **kwargs)
         if self._pool_phase is not None and batches:
-            self._run_pool_phase(batches)
+            self._begin_pool_phase(batches)
         return batches, items
 
-    def _run_pool_phase(self, batches: Sequence[MutableMapping[str, Any]]) -> None:
-        assert self._pool_phase is not None
+    def _begin_pool_phase(self, batches: Sequence[MutableMapping[str, Any]]) -> None:
         streamed = isinstance(self.train_dataset, IterableDataset)
         rollouts = judged_rollouts(self.accelerator, batches, self.domains, streamed=streamed)
         on_device = [self._prepare_inputs(batch) for batch in batches]
-        features = pooled_forward(self, on_device)
         present = torch.cat([batch["completion_mask"].any(dim=1) for batch in on_device])
-        outcome = self._pool_phase.run(features, present, rollouts, self.domains.names, self.state.global_step)
-        self._log_metrics("train", outcome.metrics)
+
+        def run(features: Tensor) -> PoolOutcome:
+            assert self._pool_phase is not None
+            outcome = self._pool_phase.run(features, present, rollouts, self.domains.names, self.state.global_step)
+            self._log_metrics("train", outcome.metrics)
+            return outcome
+
         ends = torch.tensor([len(batch["input_ids"]) for batch in batches]).cumsum(dim=0)
-        for batch, gradients in zip(batches, outcome.gradients.tensor_split(ends[:-1]), strict=True):
-            batch[_PART] = PoolPart(gradients, outcome.weighted_loss)
+        rows = torch.arange(int(ends[-1]), device=present.device).tensor_split(ends[:-1])
+        parts = [{**batch, _ROWS: its} for batch, its in zip(on_device, rows, strict=True)]
+        read = partial(pooled_forward, self)
+        awaited = AwaitedPool(parts[0], parts[1:], rows=_ROWS, read=read, run=run)
+        for number, (batch, part) in enumerate(zip(batches, parts, strict=True)):
+            batch[_PART] = PoolPart(part, awaited if number == 0 else None)
 
     # -- policy phase --------------------------------------------------------------------------------------------------
 
@@ -153,9 +171,9 @@ class MCPODPOTrainer(ContrastiveTrainer, DPOTrainer):  # type: ignore[misc]  # T
             loss: Tensor = super(MCPODPOTrainer, self)._compute_loss(model, inputs, return_outputs)
             return loss
 
-        left = {"contrastive_grads": part.gradients, "contrastive_loss": part.weighted_loss}
+        mask = inputs["completion_mask"]
         # Each row of the pool is in this optimizer step once.
-        return self._with_contrastive_part(policy_loss, model, left, inputs["completion_mask"], share=1.0)
+        return self._with_contrastive_part(policy_loss, model, mask, part.of_pool, share=1.0)
 
 
 def _check_batches(args: MCPODPOConfig) -> None:

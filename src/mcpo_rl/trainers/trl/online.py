@@ -27,6 +27,7 @@ from mcpo_rl.runs import RolloutBatch
 from mcpo_rl.trainers.trl import requirements
 from mcpo_rl.trainers.trl.base import ContrastiveTrainer
 from mcpo_rl.trainers.trl.features.source import FeatureReader, completion_mask
+from mcpo_rl.trainers.trl.phases.awaited import AwaitedPool
 from mcpo_rl.trainers.trl.phases.pool import PoolOutcome, gather_pool
 from mcpo_rl.trainers.trl.rollouts.domain_column import DomainIndex, check_dataset
 from mcpo_rl.trainers.trl.rollouts.domain_metrics import domain_metrics
@@ -35,6 +36,9 @@ from mcpo_rl.trainers.trl.rollouts.scoring import ScoredRollouts, score_rollouts
 from mcpo_rl.trainers.trl.running.checkpoint import read_state
 from mcpo_rl.trainers.trl.sampling.mixing import Mixing, check_mixture, check_resampling, check_same_order
 from mcpo_rl.trainers.trl.sampling.resampling import GroupResampler, Resampled
+
+_ROWS = "contrastive_rows"
+"""Where a micro-batch carries the numbers of its rollouts, in the order in which they were scored."""
 
 
 class OnlineContrastive(ContrastiveTrainer):
@@ -89,6 +93,9 @@ class OnlineContrastive(ContrastiveTrainer):
         self._rows: list[dict[str, Any]] = []
         self._scored: ScoredRollouts | None = None
         self._pool_scored: ScoredRollouts | None = None
+        self._pool_present = torch.ones(0, dtype=torch.bool)
+        self._pool_observed = self._pool_waits = False
+        self._awaited: AwaitedPool | None = None
         self._train_sampler: Any = None
         self._mixing: Mixing | None = None
         self._resampler: GroupResampler | None = None
@@ -107,7 +114,7 @@ class OnlineContrastive(ContrastiveTrainer):
 
     @property
     def feature_source_in_use(self) -> str | None:
-        """Where hidden states are read from (`generation`, `old_logps`, `forward`); None before the first pool."""
+        """Where hidden states are read from (see `feature_source`); None before the first generation batch."""
         return self._features.source_in_use
 
     # -- data ----------------------------------------------------------------------------------------------------------
@@ -178,14 +185,18 @@ class OnlineContrastive(ContrastiveTrainer):
             batch = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
         self._check_hooks_were_called()
         self._log_domains(mode)
-        outcome = self._run_pool_phase(batch, observe)
-        if outcome is not None:
-            # TRL shuffles and splits them along with the batch; the loss has no rows and is handed on as it is.
-            batch["contrastive_grads"] = outcome.gradients
-            batch["contrastive_loss"] = outcome.weighted_loss
-            if self.args.refresh_contrastive_grads:
-                batch["contrastive_rows"] = torch.arange(len(outcome.gradients), device=outcome.gradients.device)
-                self._pool_scored = self._scored
+        present = completion_mask(batch).any(dim=1)
+        if self._pool_phase is None:
+            self._notify_observers(self._features.forward(batch), present, None)
+            return batch
+        features = self._features.features(batch)
+        self._pool_scored, self._pool_present, self._pool_observed = self._scored, present, observe
+        self._pool_waits = features is None
+        # What follows, TRL shuffles and splits along with the batch; the loss has no rows and is handed on as it is.
+        batch[_ROWS] = torch.arange(len(present), device=present.device)
+        if features is not None:
+            outcome = self._run_pool_phase(features)
+            batch["contrastive_grads"], batch["contrastive_loss"] = outcome.gradients, outcome.weighted_loss
         return batch
 
     def _check_hooks_were_called(self) -> None:
@@ -204,39 +215,30 @@ class OnlineContrastive(ContrastiveTrainer):
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         inputs = super()._prepare_inputs(generation_batch)  # type: ignore[misc]
-        if self.model.training and self.args.refresh_contrastive_grads and self._contrastive_grads_are_stale():
-            self._refresh_contrastive_grads(self._buffered_inputs)
-            inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
+        if self.model.training and (self._pool_waits or self._contrastive_grads_are_stale()):
+            others = [batch for batch in self._buffered_inputs if batch is not inputs]
+            self._awaited = AwaitedPool(
+                inputs, others, rows=_ROWS, read=self._features.forward_together, run=self._run_pool_phase
+            )
+            self._pool_waits = False
         return inputs
 
     def _contrastive_grads_are_stale(self) -> bool:
-        """Whether an optimizer step begins that is not the first one on these rollouts."""
-        return self._pool_phase is not None and self._optimizer_step_begins and not self._at_generation_boundary()
+        """Whether an optimizer step begins that is not the first one on these rollouts, and is to have new ones."""
+        if self._pool_phase is None or not self.args.refresh_contrastive_grads:
+            return False
+        return self._optimizer_step_begins and not self._at_generation_boundary()
 
-    def _refresh_contrastive_grads(self, micro_batches: list[dict[str, Any]]) -> None:
-        """Run the pool phase on the same rollouts at the weights of now; give each micro-batch its new gradients."""
+    def _run_pool_phase(self, features: Tensor) -> PoolOutcome:
+        """Run the pool phase of the generation batch: `features` (B, d) in the order in which they were scored."""
         assert self._pool_phase is not None and self._pool_scored is not None
-        names = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "tool_mask", "contrastive_rows")
-        batch = {name: torch.cat([b[name] for b in micro_batches]) for name in names if name in micro_batches[0]}
-        # TRL has shuffled the rollouts; the scores are in the order of before.
-        order = batch["contrastive_rows"].argsort()
-        features, present = self._features.forward(batch)[order], completion_mask(batch).any(dim=1)[order]
-        outcome = self._pool_phase.run(features, present, self._pool_scored, self.domains.names, self.state.global_step)
+        outcome = self._pool_phase.run(
+            features, self._pool_present, self._pool_scored, self.domains.names, self.state.global_step
+        )
         self._log_metrics("train", outcome.metrics)
-        for micro_batch in micro_batches:
-            micro_batch["contrastive_grads"] = outcome.gradients[micro_batch["contrastive_rows"]]
-            micro_batch["contrastive_loss"] = outcome.weighted_loss
-
-    def _run_pool_phase(self, batch: dict[str, Any], observe: bool) -> PoolOutcome | None:
-        assert self._scored is not None  # checked
-        features = self._features.features(batch) if self._pool_phase else self._features.forward(batch)
-        present = completion_mask(batch).any(dim=1)
-        outcome = None
-        if self._pool_phase is not None:
-            outcome = self._pool_phase.run(features, present, self._scored, self.domains.names, self.state.global_step)
-            self._log_metrics("train", outcome.metrics)
-        if observe:
-            self._notify_observers(features, present, outcome)
+        if self._pool_observed:
+            self._notify_observers(features, self._pool_present, outcome)
+            self._pool_observed = False
         return outcome
 
     def _notify_observers(self, features: Tensor, present: Tensor, outcome: PoolOutcome | None) -> None:
@@ -301,15 +303,20 @@ class OnlineContrastive(ContrastiveTrainer):
     # -- policy phase --------------------------------------------------------------------------------------------------
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        if "contrastive_grads" not in inputs:
+        if _ROWS not in inputs:
             plain: Tensor = super()._compute_loss(model, inputs)  # type: ignore[misc]
             return plain
         # The pool's rollouts come in steps_per_generation micro-batches; an optimizer step sees some of them.
         share = self.args.steps_per_generation / self.current_gradient_accumulation_steps
         compute: Callable[[Any, dict[str, Any]], Tensor] = super()._compute_loss  # type: ignore[misc]
-        return self._with_contrastive_part(
-            lambda: compute(model, inputs), model, inputs, completion_mask(inputs), share
-        )
+        awaited, self._awaited = self._awaited, None
+
+        def pool(features: Tensor) -> tuple[Tensor, Tensor]:
+            if awaited is not None:
+                awaited.end(features)
+            return inputs["contrastive_grads"], inputs["contrastive_loss"]
+
+        return self._with_contrastive_part(lambda: compute(model, inputs), model, completion_mask(inputs), pool, share)
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 

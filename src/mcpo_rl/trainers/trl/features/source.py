@@ -6,7 +6,7 @@ Axes: B rollouts of this rank, P prompt tokens, C completion tokens, d features.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,6 +34,9 @@ CHECKED_ROWS = 4
 TOLERANCE = {torch.bfloat16: 5e-2, torch.float16: 5e-2}
 """Relative difference allowed in that comparison for passes in half precision; 1e-3 otherwise."""
 
+_READ = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "tool_mask")
+"""What a pass over a batch of TRL's needs of it."""
+
 
 class FeatureReader:
     """Reads h (B, d) of each generation batch; one per trainer.
@@ -49,7 +52,7 @@ class FeatureReader:
     def __init__(self, trainer: Any) -> None:
         self._trainer = trainer
         self.source_in_use: str | None = None
-        """`generation`, `old_logps` or `forward`, once a pool was read."""
+        """`old_logps`, `training`, `generation` or `forward`, once a generation batch is there."""
         self._open = False
         self._log_probs_pass: PooledPass | None = None
         self.generated: Tensor | None = None
@@ -77,7 +80,7 @@ class FeatureReader:
         # about 1e-7, which is below what float32 resolves but not what a float64 model was chosen for.
         comes = self.source_in_use == "old_logps" or trainer.old_log_probs_always
         cheapest = not comes and trainer.model.dtype != torch.float64
-        wanted = source == "generation" or (source == "auto" and cheapest)
+        wanted = source == "generation" or (source == "auto" and cheapest and not self._one_micro_batch())
         if not (self._open and wanted and self._generation_works):
             yield None
             return
@@ -88,7 +91,7 @@ class FeatureReader:
         tap.release()
 
     def keep_generated(self, tap: GenerationTap, completion_ids: list[list[int]]) -> None:
-        """Complete the features of these completions, or fall back to forward passes from now on."""
+        """Complete the features of these completions, or fall back to passes over the whole rollouts."""
         trainer = self._trainer
         model = unwrapped(trainer.accelerator, trainer.model_wrapped)
         try:
@@ -111,14 +114,14 @@ class FeatureReader:
         with self._log_probs_pass.tap:
             yield
 
-    def features(self, batch: dict[str, Any]) -> Tensor:
-        """Return h (B, d) of the batch that TRL made of the rollouts.
+    def features(self, batch: dict[str, Any]) -> Tensor | None:
+        """Return h (B, d) of the batch that TRL made of the rollouts; None where they wait for the training pass.
 
         Raises:
             ConfigError: `feature_source` is `old_logps` but TRL computes none here.
         """
         asked = self._trainer.args.feature_source
-        features, source = self._read(batch)
+        features, source = self._read(batch, asked)
         if asked == "old_logps" and source != "old_logps":
             why = "tool calls are masked in them" if "tool_mask" in batch else "TRL computes none in this configuration"
             raise ConfigError(
@@ -130,14 +133,20 @@ class FeatureReader:
             self.source_in_use = source
         return features
 
-    def _read(self, batch: dict[str, Any]) -> tuple[Tensor, str]:
+    def _read(self, batch: dict[str, Any], asked: str) -> tuple[Tensor | None, str]:
         # Without old log-probabilities in the batch, the pass that was tapped was another one (PEFT's reference pass).
         # With tools the mask of that pass also counts what the tools wrote.
         if self._log_probs_pass is not None and self._trainer.old_log_probs_name in batch and "tool_mask" not in batch:
             return self._log_probs_pass.features(), "old_logps"
         if self.generated is not None and self._agrees(self.generated, batch):
             return self.generated, "generation"
-        return self.forward(batch), "forward"
+        if asked == "forward":
+            return self.forward(batch), "forward"
+        return None, "training"
+
+    def _one_micro_batch(self) -> bool:
+        """Whether a pool is one micro-batch, so that its training pass gives all the features."""
+        return bool(self._trainer.args.steps_per_generation == 1)
 
     def _agrees(self, generated: Tensor, batch: dict[str, Any]) -> bool:
         """Compare a few rollouts with a forward pass: once, and once more where prompts are padded."""
@@ -161,7 +170,7 @@ class FeatureReader:
     def _give_up_generation(self, reason: str) -> None:
         self._generation_works, self.generated = False, None
         logger.warning(
-            "Hidden states cannot be taken from decoding: %s. A forward pass per generation batch is used instead.",
+            "Hidden states cannot be taken from decoding: %s. Forward passes are used instead.",
             reason,
         )
 
@@ -198,6 +207,11 @@ class FeatureReader:
         features = pooled_forward(trainer, passes())
         order = torch.tensor([row for chunk in chunks for row in chunk], device=features.device)
         return features[order.argsort()]
+
+    def forward_together(self, micro_batches: Sequence[dict[str, Any]]) -> Tensor:
+        """Return h of all rows of these micro-batches, one after the other, by `forward`."""
+        names = [name for name in _READ if name in micro_batches[0]]
+        return self.forward({name: torch.cat([batch[name] for batch in micro_batches]) for name in names})
 
     def _feature_module(self) -> torch.nn.Module:
         model = unwrapped(self._trainer.accelerator, self._trainer.model)

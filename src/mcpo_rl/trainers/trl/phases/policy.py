@@ -19,14 +19,11 @@ from mcpo_rl.trainers.trl.phases.strength import GradientMeter
 
 @dataclass(frozen=True, kw_only=True)
 class ContrastivePart:
-    """What the pool phase left for one micro-batch, and in which units it is to be added."""
+    """What the pool phase gives one micro-batch, and in which units it is to be added."""
 
-    gradients: Tensor
-    """(B, d): w * dL/dh_i on the pool of all ranks."""
-    weighted_loss: Tensor
-    """Scalar w * L, for the log."""
-    mask: Tensor
-    """(B, C): the tokens that count; the last C of the T positions."""
+    pool: Callable[[Tensor], tuple[Tensor, Tensor]]
+    """h (B, d) of this micro-batch's training pass -> w * dL/dh_i (B, d) on the pool of all ranks, and the scalar w * L
+    for the log. Where the pool phase came before, h is not looked at; where it waited for this pass, it runs here."""
     share: float
     """How much of the pool's gradient one rollout of an optimizer step stands for: pools' rollouts over the step's."""
     accumulation: int
@@ -48,12 +45,13 @@ class PolicyPhase:
         self._meter = GradientMeter(accelerator.device)
         self._attached = 0
 
-    def loss(self, policy_loss: Callable[[], Tensor], module: nn.Module, part: ContrastivePart) -> Tensor:
+    def loss(self, policy_loss: Callable[[], Tensor], module: nn.Module, mask: Tensor, part: ContrastivePart) -> Tensor:
         """Return the policy loss plus a term with the gradient of w * L on this micro-batch's rollouts.
 
         Args:
             policy_loss: runs the training forward pass and returns TRL's loss.
             module: from `find_feature_module`; the pass has to go through it once.
+            mask: (B, C): the tokens that count; the last C of the T positions.
             part: what to add.
 
         Raises:
@@ -63,7 +61,7 @@ class PolicyPhase:
         hidden_states: list[Tensor] = []
         scaler = getattr(self._accelerator, "scaler", None)
         loss_scale = scaler.get_scale() if scaler is not None else 1.0
-        measure = self._meter.policy_hook(part.mask, 1 / (loss_scale * self._accelerator.num_processes))
+        measure = self._meter.policy_hook(mask, 1 / (loss_scale * self._accelerator.num_processes))
 
         def split(hidden: Tensor) -> Tensor | None:
             if not torch.is_grad_enabled():
@@ -90,17 +88,18 @@ class PolicyPhase:
                 "hidden state), or contrastive_coef=0."
             )
         self._attached += 1
-        return loss + self._inner_product(hidden_states[0], part)
+        return loss + self._inner_product(hidden_states[0], mask, part)
 
-    def _inner_product(self, hidden: Tensor, part: ContrastivePart) -> Tensor:
+    def _inner_product(self, hidden: Tensor, mask: Tensor, part: ContrastivePart) -> Tensor:
         """Return a scalar with the gradient of w * L and, over the micro-batches of a step, the value w * L."""
-        features = pool_completion(hidden, part.mask.to(hidden.device), self._pooling)
-        gradients = part.gradients.to(features.device, features.dtype)
+        features = pool_completion(hidden, mask.to(hidden.device), self._pooling)
+        of_pool, weighted_loss = part.pool(features.detach())
+        gradients = of_pool.to(features.device, features.dtype)
         self._meter.add_contrastive(gradients * part.share)
         later = 1 if part.scaled else part.accumulation  # what the engine still divides by
         # Every engine averages gradients over the ranks; each rollout is on one of them.
         inner_product = (features * gradients).sum() * (part.share * self._accelerator.num_processes * later)
-        value = part.weighted_loss.to(features.device, features.dtype) * (later / part.accumulation)
+        value = weighted_loss.to(features.device, features.dtype) * (later / part.accumulation)
         added: Tensor = inner_product - inner_product.detach() + value
         return added
 
