@@ -1,15 +1,15 @@
 """A random one-layer Llama over single characters: small enough to generate hundreds of completions in a second."""
 
 import string
-from collections.abc import Sequence
-from typing import Any
 
 import pytest
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from mcpo_rl.types import Problem, Status, Verdict
+from mcpo_rl.types import Problem
+
+from .standins import StandInService
 
 TEMPLATE = "{% for m in messages %}{{ m['content'] }}|{% endfor %}{% if add_generation_prompt %}:{% endif %}"
 
@@ -57,12 +57,8 @@ def problems() -> list[Problem]:
     ]
 
 
-def contains_reference(items: Sequence[tuple[str, str, Any]], *, workers: int | None = None) -> list[Verdict]:
-    """A stand-in for the verifiers: right when the reference's digit occurs in the completion."""
-    right = [str(reference) in completion for _, completion, reference in items]
-    return [Verdict(status=Status.CORRECT if x else Status.INCORRECT, reward=float(x), answer="a") for x in right]
-
-
 @pytest.fixture
-def fake_verifier(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcpo_rl.evaluation.evaluating.verify_batch", contains_reference)
+def service(monkeypatch: pytest.MonkeyPatch) -> StandInService:
+    made = StandInService()
+    monkeypatch.setattr("mcpo_rl.evaluation.judging.shared_service", lambda: made)
+    return made

@@ -4,8 +4,6 @@ import json
 import random
 import subprocess
 import sys
-import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +14,15 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from mcpo_rl.errors import ConfigError, ModelError, ProblemError
-from mcpo_rl.evaluation import compare_evaluations, evaluate
+from mcpo_rl.evaluation import compare_evaluations, completions_path, evaluate
 from mcpo_rl.evaluation.evaluating import problem_key
 from mcpo_rl.scores import EvaluationRecord
 from mcpo_rl.types import Problem, Status, Verdict
 
-Items = Sequence[tuple[str, str, Any]]
+from .standins import Items, StandInService
 
 
-@pytest.mark.usefixtures("fake_verifier")
+@pytest.mark.usefixtures("service")
 class TestEvaluate:
     def test_counts_agree_with_the_completions(
         self, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: list[Problem]
@@ -128,7 +126,7 @@ class TestEvaluate:
         assert data["settings"]["samples"] == 2 and data["domains"]["math"]["problems"] == 3
         record = EvaluationRecord.read(path)
         assert record.scores == result.scores and record.domains == result.domains
-        rows = pq.read_table(path.with_suffix(".parquet")).to_pylist()
+        rows = pq.read_table(completions_path(path)).to_pylist()
         assert [row["completion"] for row in rows] == [item.text for item in result.completions]
         assert rows[0]["id"] == "math-0" and json.loads(rows[0]["prompt"]) == problems[0].prompt
         assert {row["status"] for row in rows} <= {"correct", "incorrect"}
@@ -141,9 +139,9 @@ class TestVerification:
         model: LlamaForCausalLM,
         tokenizer: PreTrainedTokenizerFast,
         problems: list[Problem],
-        monkeypatch: pytest.MonkeyPatch,
+        service: StandInService,
     ) -> None:
-        def verify(items: Items, *, workers: int | None = None) -> list[Verdict]:
+        def verify(items: Items) -> list[Verdict]:
             return [
                 Verdict(status=Status.ERROR, reward=None)
                 if domain == "logic"
@@ -151,33 +149,10 @@ class TestVerification:
                 for domain, _, _ in items
             ]
 
-        monkeypatch.setattr("mcpo_rl.evaluation.evaluating.verify_batch", verify)
+        service.verify = verify
         result = evaluate(model, tokenizer, problems, samples=2, max_new_tokens=2)
         assert result.domains["logic"].errors == 1.0 and result.domains["logic"].accuracy.problems == 0
         assert result.micro.accuracy.value == 1.0 and result.micro.errors == 0.5
-
-    def test_overlaps_generation(
-        self,
-        model: LlamaForCausalLM,
-        tokenizer: PreTrainedTokenizerFast,
-        problems: list[Problem],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        all_generated = threading.Event()
-
-        def verify(items: Items, *, workers: int | None = None) -> list[Verdict]:
-            # Would wait in vain if generation waited for verification.
-            assert all_generated.wait(timeout=30)
-            return [Verdict(status=Status.CORRECT, reward=1.0) for _ in items]
-
-        def progress(done: int, total: int) -> None:
-            if done == total:
-                all_generated.set()
-
-        monkeypatch.setattr("mcpo_rl.evaluation.evaluating.verify_batch", verify)
-        assert (
-            evaluate(model, tokenizer, problems, max_new_tokens=2, batch_size=1, progress=progress).macro.value == 1.0
-        )
 
     def test_with_the_real_verifiers(self, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
         problem = Problem(domain="math", prompt=[{"role": "user", "content": "1+1?"}], reference="2")
@@ -185,7 +160,7 @@ class TestVerification:
         assert result.domains["math"].errors == 0.0
 
 
-@pytest.mark.usefixtures("fake_verifier")
+@pytest.mark.usefixtures("service")
 class TestRefusals:
     @pytest.mark.parametrize(
         ("changes", "message"),

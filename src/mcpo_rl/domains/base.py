@@ -37,6 +37,21 @@ class TimeBounded(Protocol):
         ...
 
 
+@runtime_checkable
+class ComparesAnswers(Protocol):
+    """What a domain may have besides: its own word on whether two answers are the same one. Majority votes need it."""
+
+    def same_answer(self, first: str, second: str, reference: Any) -> bool:
+        """Tell whether two answers to the problem of `reference` are the same, whether right or wrong.
+
+        Args:
+            first: An answer as `verify` read it out of a completion (`Verdict.answer`).
+            second: Another.
+            reference: The problem's; it tells how its answers are read.
+        """
+        ...
+
+
 def correct(answer: str, detail: str = "") -> Verdict:
     """The verdict on a right answer: reward 1."""
     return Verdict(status=Status.CORRECT, reward=1.0, answer=answer, detail=detail)

@@ -103,6 +103,11 @@ class ChoiceDomain:
             return correct(answer)
         return incorrect(answer, f"option {chosen}, not {reference['answer']}")
 
+    def same_answer(self, first: str, second: str, reference: Any) -> bool:
+        """Tell whether two answers name the same option; two that name none are the same as text only."""
+        named, other = (_chosen(answer, reference["choices"]) for answer in (first, second))
+        return named == other if named or other else " ".join(first.split()) == " ".join(second.split())
+
 
 def _first(completion: str, choices: dict[str, str]) -> str | None:
     """Return the option on the first line where an explanation of it is all that follows: no form, no other option."""

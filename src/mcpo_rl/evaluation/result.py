@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mcpo_rl.runs.files import encodable, replacing, write_text
+from mcpo_rl.evaluation.completions import completions_path, write_completions
+from mcpo_rl.runs.files import write_text
 from mcpo_rl.scores import EvaluationRecord
 from mcpo_rl.types import Problem, Verdict
 
@@ -36,60 +37,32 @@ class EvaluationResult(EvaluationRecord):
     """In the order of the problems, then of the samples."""
 
     def save(self, path: str | Path) -> Path:
-        """Write the numbers to `path` (JSON) and every completion beside it (Parquet, same name); return `path`.
+        """Write the numbers to `path` (JSON) and every completion beside it (`completions_path`); return `path`.
 
         Raises:
             RunError: A file could not be written; neither is left half-written.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         path = Path(path)
         rows = [
             {
                 "key": self.scores[item.problem].key,
-                "id": self.problems[item.problem].id,
                 "domain": self.problems[item.problem].domain,
                 "source": self.problems[item.problem].source,
-                "prompt": _json(self.problems[item.problem].prompt),
-                "reference": _json(self.problems[item.problem].reference),
+                "id": self.problems[item.problem].id,
                 "sample": item.sample,
-                "completion": encodable(item.text),
+                "prompt": self.problems[item.problem].prompt,
+                "reference": self.problems[item.problem].reference,
+                "completion": item.text,
                 "status": str(item.verdict.status),
+                "answer": item.verdict.answer,
                 "reward": item.verdict.reward,
-                "answer": encodable(item.verdict.answer),
-                "detail": encodable(item.verdict.detail),
+                "detail": item.verdict.detail,
                 "tokens": item.tokens,
                 "truncated": item.truncated,
             }
             for item in self.completions
         ]
-        # An all-null column would lose its type, so the schema is fixed.
-        kinds = {"sample": pa.int64(), "reward": pa.float64(), "tokens": pa.int64(), "truncated": pa.bool_()}
-        schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
-        with replacing(path.with_suffix(".parquet")) as temporary:
-            pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary, compression="zstd")
+        write_completions(rows, completions_path(path))
+        # Last: an eval.json that is there has its completions beside it.
         write_text(path, json.dumps(self.to_json(), indent=1) + "\n")
         return path
-
-
-COLUMNS = (
-    "key",
-    "id",
-    "domain",
-    "source",
-    "prompt",
-    "reference",
-    "sample",
-    "completion",
-    "status",
-    "reward",
-    "answer",
-    "detail",
-    "tokens",
-    "truncated",
-)
-
-
-def _json(value: object) -> str:
-    return encodable(json.dumps(value, ensure_ascii=False))

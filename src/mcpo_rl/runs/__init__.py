@@ -6,7 +6,9 @@
       metrics.jsonl                   one JSON object per logged step
       rollouts/step_000010.parquet    the rollouts of a step, with verdicts and representations
       checkpoints/checkpoint-10       written by the engine
-      eval.json  eval.parquet         evaluation after training (eval_start.json: before it)
+      probe/                          hidden states of fixed rollouts at checkpoints (`mcpo_rl.runs.probe`)
+      eval.json                       evaluation after training (eval_start.json: before it)
+      eval.completions.parquet        every completion of it, with its verdict
 
 Files appear whole or not at all: each is written beside its place and moved there. Nothing here knows torch or an
 engine.

@@ -13,17 +13,18 @@ from mcpo_rl.scores.permutation import sign_flip_test
 from mcpo_rl.scores.record import EvaluationRecord, ProblemScore
 from mcpo_rl.scores.table import comparison_table
 
-COMPARED_SETTINGS = (
-    "samples",
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "max_new_tokens",
-    "prompt_format",
-    "chat_template_kwargs",
-    "engine",
-)
+COMPARED_SETTINGS = {
+    "samples": None,
+    "temperature": None,
+    "top_p": None,
+    "top_k": 0,
+    "min_p": 0.0,
+    "max_new_tokens": None,
+    "prompt_format": "chat",
+    "chat_template_kwargs": None,
+    "engine": "transformers",
+}
+"""What two evaluations should have in common, each with what it is where it is not noted."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,9 @@ def compare_records(
         else:
             left_out += 1
     remarks = [
-        f"`{name}` differs: {first.settings.get(name)!r} and {second.settings.get(name)!r}."
-        for name in COMPARED_SETTINGS
-        if first.settings.get(name) != second.settings.get(name)
+        f"`{name}` differs: {first.settings.get(name, otherwise)!r} and {second.settings.get(name, otherwise)!r}."
+        for name, otherwise in COMPARED_SETTINGS.items()
+        if first.settings.get(name, otherwise) != second.settings.get(name, otherwise)
     ]
     if left_out:
         remarks.append(f"{left_out} problem(s) left out, because the verifier failed on all their completions.")

@@ -58,4 +58,4 @@ def sign_flip_test(differences: Sequence[float] | FloatArray, *, draws: int = DR
     # Of m differences of one size the number with a positive sign is binomial: no need to draw every sign.
     positive = generator.binomial(counts, 0.5, size=(draws, len(sizes)))
     sums = (2 * positive - counts) @ sizes
-    return float(1 + (np.abs(sums) >= found).sum()) / (1 + draws)
+    return (1 + int((np.abs(sums) >= found).sum())) / (1 + draws)

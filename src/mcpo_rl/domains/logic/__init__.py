@@ -61,3 +61,12 @@ class LogicDomain:
                 continue
             return incorrect(passage, wrong) if wrong else correct(passage)
         return first or incorrect("", "no answer")
+
+    def same_answer(self, first: str, second: str, reference: Any) -> bool:
+        """Tell whether two answers say the same of the puzzle; two that cannot be read are the same as text only."""
+        kind = _KINDS[reference["kind"]]
+        try:
+            said, other = kind.read(first, reference), kind.read(second, reference)
+        except Refused:
+            return " ".join(first.split()) == " ".join(second.split())
+        return bool(said == other)

@@ -21,7 +21,7 @@ from mcpo_rl.domains.math.tree import Unknown, Unreadable
 from mcpo_rl.domains.math.values import allow_work
 from mcpo_rl.domains.math.worker import Comparison, MathWorkers
 from mcpo_rl.errors import ProblemError, SandboxError
-from mcpo_rl.types import Verdict
+from mcpo_rl.types import Status, Verdict
 
 _GOLDS_KEPT = 4096
 _PLAIN_ANSWER = "7919"
@@ -78,6 +78,15 @@ class MathDomain:
             if other.reward == 1.0:
                 return other
         return verdict
+
+    def same_answer(self, first: str, second: str, reference: Any) -> bool:
+        """Tell whether two answers have the same value: the one would be right if the other were the reference."""
+        if len(first) > MAX_EXPRESSION or len(second) > MAX_EXPRESSION or not first.strip():
+            return first == second
+        gold = _gold(first)
+        if gold.unusable:
+            return clean(first) == clean(second)
+        return self._judge(gold, second, second).status is Status.CORRECT
 
     def _judge(self, gold: _Gold, candidate: str, answer: str) -> Verdict:
         """Judge one reading of an answer; `answer` is what the verdict reports."""

@@ -5,7 +5,7 @@
 'HumanEval/0'
 """
 
-from mcpo_rl.evaluation.benchmarks.base import PROTOCOLS, Benchmark, Part, Protocol, Sampling
+from mcpo_rl.evaluation.benchmarks.base import PROTOCOLS, Benchmark, Part, Protocol, metric_name
 from mcpo_rl.evaluation.benchmarks.catalogue import BENCHMARKS, get_benchmark, get_benchmarks
 from mcpo_rl.evaluation.benchmarks.prompts import FORMS
 from mcpo_rl.evaluation.benchmarks.reading import BenchmarkProblems, load_benchmark
@@ -18,8 +18,8 @@ __all__ = [
     "BenchmarkProblems",
     "Part",
     "Protocol",
-    "Sampling",
     "get_benchmark",
     "get_benchmarks",
     "load_benchmark",
+    "metric_name",
 ]

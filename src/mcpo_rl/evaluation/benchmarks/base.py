@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mcpo_rl.evaluation.generators import Sampling
 from mcpo_rl.types import Problem
 
 Protocol = Literal["guru", "r1", "greedy"]
@@ -17,21 +18,6 @@ PROTOCOLS: dict[Protocol, str] = {
     "greedy": "one greedy completion of at most 4,096 tokens, as ZeroEval has it",
 }
 """Ways of sampling, by the name that `--protocol` takes, and whose they are."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How completions are drawn: what `mcpo_rl.evaluation.evaluate` takes under the same names."""
-
-    samples: int
-    temperature: float
-    top_p: float
-    max_new_tokens: int
-
-    @property
-    def metric(self) -> str:
-        """What the accuracy is called: `avg@32`, or `pass@1` where one completion is drawn."""
-        return f"avg@{self.samples}" if self.samples > 1 else "pass@1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +67,19 @@ class Benchmark:
     note: str = ""
     """What whoever compares numbers has to know."""
 
-    def sampling(self, protocol: Protocol = "guru") -> Sampling:
-        """Return how its completions are drawn under a protocol."""
+    def samples(self, protocol: Protocol = "guru") -> int:
+        """Return how many completions of each problem are drawn under a protocol."""
+        return {"guru": self.guru_samples, "r1": 64, "greedy": 1}[protocol]
+
+    def sampling(self, protocol: Protocol = "guru", *, seed: int = 0) -> Sampling:
+        """Return how they are drawn."""
         if protocol == "greedy":
-            return Sampling(samples=1, temperature=0.0, top_p=1.0, max_new_tokens=4096)
+            return Sampling(temperature=0.0, max_new_tokens=4096, seed=seed)
         if protocol == "r1":
-            return Sampling(samples=64, temperature=0.6, top_p=0.95, max_new_tokens=32768)
-        return Sampling(samples=self.guru_samples, temperature=1.0, top_p=0.7, max_new_tokens=28672)
+            return Sampling(temperature=0.6, top_p=0.95, max_new_tokens=32768, seed=seed)
+        return Sampling(temperature=1.0, top_p=0.7, max_new_tokens=28672, seed=seed)
+
+
+def metric_name(samples: int) -> str:
+    """Return what the accuracy of so many completions per problem is called: `avg@32`, `pass@1` for one."""
+    return f"avg@{samples}" if samples > 1 else "pass@1"
