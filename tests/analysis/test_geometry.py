@@ -88,7 +88,7 @@ class TestProject:
 
     def test_many_rows_are_fitted_on_some(self, monkeypatch: pytest.MonkeyPatch) -> None:
         rows = random_rows(400, 6) * np.array([4, 2, 1, 1, 1, 1], dtype=np.float32)
-        monkeypatch.setattr("mcpo_rl.analysis.geometry.MOST_FITTED", 100)
+        monkeypatch.setattr("mcpo_rl.analysis.geometry.projection.MOST_FITTED", 100)
         some = project([batch(rows)], "features")
         monkeypatch.undo()
         every = project([batch(rows)], "features")
