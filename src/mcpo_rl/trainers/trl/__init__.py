@@ -5,6 +5,7 @@ from mcpo_rl.trainers.trl.dpo import MCPODPOTrainer
 from mcpo_rl.trainers.trl.running.callbacks import InterruptCallback, RunMetricsCallback
 from mcpo_rl.trainers.trl.running.checkpoint import find_last_complete_checkpoint
 from mcpo_rl.trainers.trl.running.progress import ProgressCallback
+from mcpo_rl.trainers.trl.surgery import PCGradConfig, PCGradTrainer
 from mcpo_rl.trainers.trl.trainer import MCPORLOOTrainer, MCPOTrainer
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "MCPORLOOConfig",
     "MCPORLOOTrainer",
     "MCPOTrainer",
+    "PCGradConfig",
+    "PCGradTrainer",
     "ProgressCallback",
     "RunMetricsCallback",
     "find_last_complete_checkpoint",
