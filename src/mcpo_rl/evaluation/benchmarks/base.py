@@ -60,10 +60,12 @@ class Benchmark:
     400 problems)."""
     keep: Callable[[Problem], bool] | None = None
     """Which of the rows belong to it; None: all."""
-    max_drop: float = 0.0
+    max_drop: float = 0.02
     """At most this share of the rows may be such as no verifier can judge. They are left out, counted and told."""
     package: Mapping[str, Any] = field(default_factory=dict)
     """The entry that reads it from an installed package, without a network; empty: there is none."""
+    folder: str = ""
+    """Its folder among local copies; '': its name."""
     note: str = ""
     """What whoever compares numbers has to know."""
 

@@ -58,6 +58,7 @@ _LIVECODEBENCH = Benchmark(
     guru_samples=4,
     keep=_since(date(2024, 8, 1)),
     max_drop=0.25,
+    folder="livecodebench",
     note="Problems of release v5 from August 2024 on, the window of DeepSeek-R1 and Guru. LiveCodeBench's own settings "
     "are --k 10 --temperature 0.2 --top-p 0.95 --max-new-tokens 2000. Problems that admit several outputs, which its "
     "tests count as wrong, are left out and counted.",

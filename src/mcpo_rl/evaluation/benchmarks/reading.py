@@ -92,9 +92,10 @@ def _opened(benchmark: Benchmark, entry: Mapping[str, Any]) -> Source:
     except ProblemError as error:
         if "hub" not in entry:
             raise
+        copy = f"DATA/{benchmark.folder or benchmark.name}"
         raise ProblemError(
             f"{benchmark.name}: {str(error).split('. ')[0].rstrip('.')}. Without the hub: `hf download {entry['hub']} "
-            f"--repo-type dataset --local-dir DATA/{benchmark.name}` on a machine that reaches it, and "
+            f"--repo-type dataset --local-dir {copy}` on a machine that reaches it, and "
             "`--benchmark-data DATA` here."
         ) from error
 
@@ -150,7 +151,12 @@ def _local(benchmark: Benchmark, part: Part, data: Path | None) -> dict[str, Any
     if data is None:
         return None
     owner, _, name = part.hub.partition("/")
-    for folder in (data / benchmark.name, data / owner / name, data / name, data / f"{owner}--{name}"):
+    for folder in (
+        data / (benchmark.folder or benchmark.name),
+        data / owner / name,
+        data / name,
+        data / f"{owner}--{name}",
+    ):
         if folder.is_dir():
             entry = _entry_of_copy(part, folder)
             if entry is None:
