@@ -42,12 +42,27 @@ def rollouts(step: int, last: int, *, head: bool, seed: int, count: int = 60) ->
     )
 
 
+def interference(step: int, last: int, cosine: float) -> dict[str, float]:
+    """Math and code as planted, logic apart from both; code falls behind its best in the second half."""
+    generator = np.random.default_rng([step, last, 5])  # its own luck: the other metrics stay as they are
+    cosines = {("code", "math"): cosine, ("code", "logic"): 0.0, ("logic", "math"): 0.0}
+    noisy = {pair: value + generator.normal(0, 0.02) for pair, value in cosines.items()}
+    row = {f"interference/cosine/{a}/{b}": value for (a, b), value in noisy.items()}
+    row["interference/conflict"] = sum(value < 0 for value in noisy.values()) / 3
+    for domain, share in zip(DOMAINS, (0.5, 0.3, 0.2), strict=True):
+        row |= {f"interference/share/{domain}": share, f"interference/norm/{domain}": 2 * share}
+    if step % 10 == 0:
+        row |= {f"forgetting/{domain}": 0.1 * (domain == "code" and step > last / 2) for domain in DOMAINS}
+    return row
+
+
 def metrics(step: int, last: int, generator: np.random.Generator, *, contrastive: bool) -> dict[str, Any]:
     row: dict[str, Any] = {"step": step, "loss": 0.1}
     for number, domain in enumerate(DOMAINS):
         accuracy = 0.25 + 0.1 * number + 0.4 * step / last + generator.normal(0, 0.05)
         row |= {f"domain/{domain}/{name}": accuracy for name in ("accuracy", "reward")}
         row[f"domain/{domain}/completion_length"] = 60 + 20 * number + 10 * step / last + generator.normal(0, 4)
+    row |= interference(step, last, 0.15 if contrastive else -0.15)
     if contrastive:
         decay = np.exp(-2 * step / last)
         row |= {

@@ -47,7 +47,7 @@ def borrowing_panel(run: RunData | Family) -> Panel | None:
     if not counts:
         return None
     domains = ordered(domain for pair in counts for domain in pair)
-    shares = _shares(counts)
+    shares = shares_of(counts)
     return matrix_panel(
         "Over the whole run",
         domains,
@@ -90,7 +90,7 @@ def borrowing_over_time(run: RunData | Family) -> Panel | None:
 def borrowing_in_words(run: RunData | Family) -> str:
     """Return for every domain where most of its positives came from, as a sentence."""
     counts = borrowed(run)
-    shares = _shares(counts)
+    shares = shares_of(counts)
     domains = ordered(domain for pair in counts for domain in pair)
     parts = []
     for to in domains:
@@ -110,7 +110,8 @@ def borrowed(run: RunData | Family) -> dict[Pair, float]:
     return counts if any(counts.values()) else {}
 
 
-def _shares(counts: Mapping[Pair, float]) -> dict[Pair, float]:
+def shares_of(counts: Mapping[Pair, float]) -> dict[Pair, float]:
+    """Return of every count its share of the anchors' row; rows without a positive are left out."""
     totals: dict[str, float] = {}
     for (to, _), count in counts.items():
         totals[to] = totals.get(to, 0.0) + count

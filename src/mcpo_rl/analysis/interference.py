@@ -27,7 +27,7 @@ def interference_section(runs: Sequence[Family], colours: Mapping[str, str]) -> 
     groups: list[Group] = []
     measured = {run.name: by_pair(run.keys, "interference/cosine", run.series) for run in runs}
     # One scale for all runs: the same colour is the same cosine.
-    reach = reach_of([x for pairs in measured.values() for _, values in pairs.values() for x in _windowed(values)])
+    reach = reach_of_cosines(list(measured.values()))
     for run in runs:
         if cosines := measured[run.name]:
             sentences.append(in_words(run.name, cosines))
@@ -144,6 +144,11 @@ def _thirds(count: int) -> list[tuple[str, int]]:
 
 def _part(values: Sequence[float], part: int) -> Any:
     return values if part < 0 else np.array_split(np.asarray(values), 3)[part]
+
+
+def reach_of_cosines(measured: Sequence[Mapping[Pair, Series]]) -> float:
+    """Return the end of a scale that holds the cosines of all runs, averaged as the heat map over time does."""
+    return reach_of([mean for pairs in measured for _, values in pairs.values() for mean in _windowed(values)])
 
 
 def _windowed(values: Sequence[float]) -> list[float]:

@@ -1,0 +1,253 @@
+"""Plain figures for papers, beside the report: white ground, small type, PNG and SVG.
+
+Each figure is a function from the runs to a matplotlib figure, or to None where the runs have nothing to show in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcpo_rl.analysis.curves import smooth
+from mcpo_rl.analysis.figures import borrowed, shares_of
+from mcpo_rl.analysis.interference import reach_of_cosines
+from mcpo_rl.analysis.loading import RunData, load_runs
+from mcpo_rl.analysis.matrices import by_pair
+from mcpo_rl.analysis.palette import domain_colours, ordered, run_line
+from mcpo_rl.analysis.paper_style import (
+    BLUE,
+    DASHES,
+    INK,
+    MARKERS,
+    ORANGE,
+    SOFT,
+    check_formats,
+    legend_below,
+    panes,
+    paper_style,
+    save,
+    shown,
+)
+from mcpo_rl.analysis.seeds import Family, families
+from mcpo_rl.analysis.wording import sign
+from mcpo_rl.scores import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the figures are drawn from."""
+
+    runs: Sequence[RunData]
+    families: Sequence[Family]
+    domains: Sequence[str]
+    colours: Mapping[str, str]
+
+
+def write_figures(
+    runs: Sequence[str | Path], folder: str | Path, formats: Sequence[str] = ("png", "svg")
+) -> list[Path]:
+    """Write the figures about `runs` into `folder` and return the files; figures without data are left out.
+
+    Args:
+        runs: Run directories or comparisons, in the order in which they are shown.
+        folder: Where to; made if it is not there. Files of the same names are replaced.
+        formats: Of `png`, `svg` and `pdf`.
+
+    Raises:
+        ConfigError: A format that is none of these.
+        RunError: One of `runs` is not a run directory, or a file could not be written.
+        MissingDependencyError: The `report` extra is not installed.
+
+    Example:
+        >>> write_figures(["runs/grpo", "runs/mcpo"], "figures")  # doctest: +SKIP
+    """
+    check_formats(formats)
+    with paper_style():
+        data = load_runs([Path(path) for path in runs], most_steps=0)
+        domains = ordered(domain for run in data for domain in run.domains)
+        drawn = Drawn(data, families(data), domains, domain_colours(domains))
+        written = []
+        for name, draw in FIGURES.items():
+            figure = draw(drawn)
+            if figure is not None:
+                written += save(figure, Path(folder), name, formats)
+    return written
+
+
+def accuracy_curves(drawn: Drawn) -> Figure | None:
+    """Accuracy of the training rollouts, a pane per domain, a line per run."""
+    return _curves(drawn, "domain/{}/accuracy", "training accuracy", top=1.0)
+
+
+def length_curves(drawn: Drawn) -> Figure | None:
+    """Completion length, a pane per domain, a line per run."""
+    return _curves(drawn, "domain/{}/completion_length", "completion tokens")
+
+
+def held_out_accuracy(drawn: Drawn) -> Figure | None:
+    """Held-out accuracy before (open) and after training, with 95% intervals over the problems."""
+    judged = [(place, run) for place, run in enumerate(drawn.runs) if run.end is not None]
+    domains = [d for d in drawn.domains if any(_accuracy(run, "end", d) is not None for _, run in judged)]
+    if not domains:
+        return None
+    figure, (pane,) = panes(1, height=0.7 + len(domains) * (0.25 + 0.16 * len(judged)), across=2)
+    step = min(0.2, 0.7 / len(judged))
+    for row, (place, run) in enumerate(judged):
+        colour, marker = str(run_line(place)["color"]), MARKERS[place % len(MARKERS)]
+        heights = {domain: number + (row - (len(judged) - 1) / 2) * step for number, domain in enumerate(domains)}
+        for domain, height in heights.items():
+            before, after = _accuracy(run, "start", domain), _accuracy(run, "end", domain)
+            if after is None:
+                continue
+            if before is not None:
+                pane.plot([before.value, after.value], [height] * 2, color=colour, lw=0.8, ls=":")
+                pane.plot(before.value, height, marker, mfc="white", mec=colour, ms=4.5)
+            reach = [[after.value - after.low], [after.high - after.value]]
+            pane.errorbar(after.value, height, xerr=reach, fmt=marker, color=colour, ms=4.5, capsize=2, lw=1.2)
+        pane.plot([], [], marker, color=colour, ms=4.5, label=shown(run.name))
+    pane.set(xlim=(0, 1), xlabel="held-out accuracy", ylim=(len(domains) - 0.5, -0.5))
+    pane.set_yticks(range(len(domains)), domains)
+    pane.grid(axis="y", visible=False)
+    legend_below(figure, [pane], across=2)
+    return figure
+
+
+def gradient_cosines(drawn: Drawn) -> Figure | None:
+    """Cosine between the domains' policy gradients over the steps, a pane per pair, a line per run."""
+    measured = [by_pair(run.keys, "interference/cosine", run.series) for run in drawn.families]
+    pairs = sorted({pair for found in measured for pair in found}, key=lambda pair: _place(pair, drawn.domains))
+    if not pairs:
+        return None
+    reach = reach_of_cosines(measured)
+    figure, axes = panes(len(pairs))
+    for pane, pair in zip(axes, pairs, strict=True):
+        pane.axhline(0, color=SOFT, lw=0.8)
+        for place, found in enumerate(measured):
+            if pair in found:
+                steps, values = found[pair]
+                _line(pane, steps, values, place, drawn.families[place].title)
+        pane.set(title=" · ".join(ordered(pair)), ylim=(-reach, reach), xlabel="training step")
+    axes[0].set_ylabel("gradient cosine")
+    legend_below(figure, axes)
+    return figure
+
+
+def borrowing(drawn: Drawn) -> Figure | None:
+    """Who borrows from whom: the share of each domain's positives that every other domain supplied, a pane per run."""
+    found = [(run, counts) for run in drawn.families if (counts := borrowed(run))]
+    if not found:
+        return None
+    figure, axes = panes(len(found), height=2.2)
+    for pane, (run, counts) in zip(axes, found, strict=True):
+        domains = ordered(domain for pair in counts for domain in pair)
+        _matrix(pane, domains, shares_of(counts), low=0.0, high=1.0, text="{:.0%}".format)
+        pane.set(title=run.title if len(found) > 1 else "", xlabel="supplied by", ylabel="anchors of")
+    return figure
+
+
+def cosine_matrices(drawn: Drawn) -> Figure | None:
+    """Mean cosine between the domains' policy gradients over the run, a pane per run."""
+    found = [(run, by_pair(run.keys, "interference/cosine", run.series)) for run in drawn.families]
+    found = [(run, pairs) for run, pairs in found if pairs]
+    if not found:
+        return None
+    means = [{pair: sum(values) / len(values) for pair, (_, values) in pairs.items()} for _, pairs in found]
+    reach = reach_of_cosines([{pair: ([0], [value]) for pair, value in values.items()} for values in means])
+    figure, axes = panes(len(found), height=2.2)
+    for pane, (run, _), values in zip(axes, found, means, strict=True):
+        domains = ordered(domain for pair in values for domain in pair)
+        both = {**values, **{(b, a): value for (a, b), value in values.items()}}
+        _matrix(pane, domains, both, low=-reach, high=reach, text=lambda value: sign(value, 2))
+        pane.set(title=run.title if len(found) > 1 else "")
+    return figure
+
+
+FIGURES: dict[str, Callable[[Drawn], Any]] = {
+    "accuracy_curves": accuracy_curves,
+    "length_curves": length_curves,
+    "held_out_accuracy": held_out_accuracy,
+    "gradient_cosines": gradient_cosines,
+    "cosine_matrices": cosine_matrices,
+    "borrowing": borrowing,
+}
+"""File name to figure."""
+
+
+def _curves(drawn: Drawn, key: str, label: str, top: float | None = None) -> Figure | None:
+    domains = [d for d in drawn.domains if any(run.series(key.format(d))[0] for run in drawn.families)]
+    if not domains:
+        return None
+    figure, axes = panes(len(domains))
+    for pane, domain in zip(axes, domains, strict=True):
+        for place, run in enumerate(drawn.families):
+            steps, values = run.series(key.format(domain))
+            if steps:
+                _line(pane, steps, values, place, run.title)
+        pane.set(title=shown(domain), xlabel="training step")
+        pane.set_ylim(0, top)
+    axes[0].set_ylabel(label)
+    legend_below(figure, axes)
+    return figure
+
+
+def _line(pane: Axes, steps: Sequence[int], values: Sequence[float], place: int, name: str) -> None:
+    """Draw one run: a faint raw line below a smoothed one with a few markers."""
+    line = run_line(place)
+    colour = str(line["color"])
+    if len(steps) > 1:
+        pane.plot(steps, values, color=colour, lw=0.5, alpha=0.3)
+    marker = MARKERS[place % len(MARKERS)]
+    pane.plot(
+        steps,
+        smooth(values),
+        color=colour,
+        ls=DASHES[str(line["dash"])],
+        marker=marker,
+        ms=3,
+        markevery=max(1, len(steps) // 5),
+        label=shown(name),
+    )
+
+
+def _matrix(
+    pane: Axes,
+    domains: Sequence[str],
+    values: Mapping[tuple[str, str], float],
+    *,
+    low: float,
+    high: float,
+    text: Callable[[float], str],
+) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    # As on the page: orange and blue, which every kind of colour vision tells apart, over white at 0.
+    ends = ["#ffffff", BLUE] if low == 0 else [ORANGE, "#ffffff", BLUE]
+    colours = LinearSegmentedColormap.from_list("", ends)
+    rows = [[values.get((row, column), float("nan")) for column in domains] for row in domains]
+    pane.imshow(rows, vmin=low, vmax=high, cmap=colours, aspect="equal")
+    for (row, column), value in values.items():
+        place = (domains.index(column), domains.index(row))
+        red, green, blue, _ = colours((value - low) / (high - low))
+        dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.45
+        pane.text(*place, text(value), ha="center", va="center", color="white" if dark else INK, fontsize=7.5)
+    pane.set_xticks(range(len(domains)), domains)
+    pane.set_yticks(range(len(domains)), domains)
+    pane.grid(visible=False)
+    pane.tick_params(length=0)
+    pane.spines[:].set_visible(False)
+
+
+def _accuracy(run: RunData, when: str, domain: str) -> Estimate | None:
+    evaluation = run.start if when == "start" else run.end
+    summary = evaluation.domains.get(domain) if evaluation else None
+    return summary.accuracy if summary is not None and summary.accuracy.problems else None
+
+
+def _place(pair: tuple[str, str], domains: Sequence[str]) -> tuple[int, ...]:
+    return tuple(domains.index(domain) if domain in domains else len(domains) for domain in pair)
