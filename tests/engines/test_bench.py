@@ -14,7 +14,7 @@ pytestmark = pytest.mark.engines
 
 def test_a_pair_of_processes() -> None:
     told: list[tuple[str, int, int]] = []
-    case = "forward pass, ready completions"
+    case = "training pass, ready completions"
     setting = Setting(turns=2, prompts=3, generations=4, micro_batch=6, completion_length=4)
 
     class Progress:
@@ -31,7 +31,7 @@ def test_a_pair_of_processes() -> None:
     assert case in CASES
     assert told == [(case, 0, 2), (case, 1, 2), (case, 2, 2), (case, -1, -1)]
     (time,), (memory,) = found["time"], found["memory"]
-    assert time["source"] == "forward" and time["pairs"] == 2
+    assert time["source"] == "training" and time["pairs"] == 2
     assert 0 < time["low"] <= time["ratio"] <= time["high"]
     assert memory["mcpo_peak_mib"] > 100
     assert [record["trainer"] for record in found["phases"]] == ["grpo", "mcpo", "mcpo - grpo"]
@@ -47,7 +47,7 @@ def test_a_worker_that_fails_is_named() -> None:
 
 def test_two_ranks_are_exact() -> None:
     records = measure_ranks(2)
-    assert {(record["processes"], record["source"]) for record in records} == {(2, "forward"), (2, "old_logps")}
+    assert {(record["processes"], record["source"]) for record in records} == {(2, "training"), (2, "old_logps")}
     assert all(
         record["relative_error"] < {"float32": 1e-5, "float64": 1e-12}[record["precision"]] for record in records
     )

@@ -43,7 +43,7 @@ EQUAL = torch.tensor([[4, 5, 6, 7]] * 6)
 
 
 @pytest.mark.parametrize("prompts", [PADDED, EQUAL], ids=["padded", "equal"])
-@pytest.mark.parametrize("new_tokens", [1, 2, 12])
+@pytest.mark.parametrize("new_tokens", [1, 2, 12, 40])
 @pytest.mark.parametrize(("pooling", "layer"), [("mean", -1), ("last", -1), ("mean", 0), ("last", 0)])
 def test_decoding_gives_the_features_of_a_forward_pass(prompts, new_tokens, pooling, layer):
     model, lengths = make_model(torch.float64), set()

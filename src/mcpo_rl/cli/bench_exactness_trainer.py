@@ -24,7 +24,7 @@ from mcpo_rl.errors import RunError
 
 COEF = 0.5
 PROMPTS, GENERATIONS, LENGTH, MICRO_BATCH = 6, 4, 24, 2
-SOURCES = ("old_logps", "generation", "forward")
+SOURCES = ("old_logps", "training", "generation", "forward")
 
 
 def measure_steps() -> list[dict[str, Any]]:
@@ -253,7 +253,7 @@ class Comparison:
 def main() -> None:
     """Measure on this process among others; the first one writes."""
     records = [
-        _record(source, precision) for source in ("forward", "old_logps") for precision in ("float32", "float64")
+        _record(source, precision) for source in ("training", "old_logps") for precision in ("float32", "float64")
     ]
     if int(os.environ.get("RANK", "0")) == 0:
         (Path(sys.argv[1]) / "records.json").write_text(json.dumps(records))

@@ -27,12 +27,14 @@ CASES: dict[str, dict[str, Any]] = {
     "old log-probs, ready completions": {"source": "old_logps", "ready": True},
     "decoding": {"source": "generation"},
     "decoding, verified": {"source": "generation", "reward": "verifier"},
-    "forward pass": {"source": "forward"},
-    "forward pass, ready completions": {"source": "forward", "ready": True},
+    "one micro-batch": {"source": "training", "whole": True},
+    "one micro-batch, ready completions": {"source": "training", "whole": True, "ready": True},
+    "training pass": {"source": "training"},
+    "training pass, ready completions": {"source": "training", "ready": True},
 }
 """By where the hidden states come from, and what else a step has to do."""
 
-SMOLLM2_CASES = ("old log-probs, ready completions", "decoding", "forward pass, ready completions")
+SMOLLM2_CASES = ("old log-probs, ready completions", "decoding", "training pass, ready completions")
 """Those that matter for a model of a real size; a quarter of an hour on a CPU."""
 
 Progress = Callable[[int, int], None]

@@ -42,6 +42,8 @@ class Setting:
     """Rollouts of each prompt."""
     micro_batch: int = 12
     """Rollouts of one backward pass."""
+    whole: bool = False
+    """One backward pass for all rollouts of an optimizer step, whatever `micro_batch` says."""
     completion_length: int = 64
     """Tokens that a completion may have."""
     level: int = 1
@@ -75,14 +77,16 @@ def make_trainer(setting: Setting, method: str) -> Iterator[Any]:
     model, tokenizer = load_model_and_tokenizer(setting.model)
     own: dict[str, Any] = {"contrastive_warmup_steps": 0, "feature_source": setting.source} if method == "mcpo" else {}
     trainer_class, config = (MCPOTrainer, MCPOConfig) if method == "mcpo" else (GRPOTrainer, GRPOConfig)
-    accumulation = setting.prompts * setting.generations // setting.micro_batch
+    rollouts = setting.prompts * setting.generations
+    micro_batch = rollouts if setting.whole else setting.micro_batch
+    accumulation = rollouts // micro_batch
     with tempfile.TemporaryDirectory() as directory:
         trainer = trainer_class(
             model,
             verifier_reward if setting.reward == "verifier" else _parity_reward,
             config(
                 output_dir=directory,
-                per_device_train_batch_size=setting.micro_batch,
+                per_device_train_batch_size=micro_batch,
                 gradient_accumulation_steps=accumulation,
                 steps_per_generation=accumulation * setting.steps_per_turn,
                 num_generations=setting.generations,

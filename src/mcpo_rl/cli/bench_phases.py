@@ -100,6 +100,7 @@ def clock_trainer(trainer: Any, clock: PhaseClock) -> None:
         clock.wrap(trainer, "_run_pool_phase", "pool")
         clock.wrap(trainer._features, "features", "features")
         clock.wrap(trainer._features, "keep_generated", "features")
+        clock.wrap(trainer._features, "forward_together", "features")
 
 
 def clock_optimizer(trainer: Any, clock: PhaseClock) -> None:

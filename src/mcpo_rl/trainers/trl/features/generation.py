@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 from mcpo_rl.trainers.trl.features.hidden_states import HiddenStateTap, find_backbone, find_feature_module
 
+_TOGETHER = 16
+"""Decoding steps whose states are summed at once: a handful of operations for all of them, and not for each."""
+
 
 class GenerationMismatch(Exception):
     """What was seen while decoding does not give the features of these completions; the message says why."""
@@ -43,6 +46,7 @@ class GenerationTap:
         self._problem = ""
         self._seen_prompt = False
         self._fed: list[Tensor] = []  # S tensors (B,): the token that each step fed
+        self._states: list[Tensor] = []  # (B, d) of the latest of these steps, which are not in the sums yet
         self._total: Tensor | None = None  # (B, d) float32 (float64 for float64 models)
         self._count = torch.zeros(0)
         self._open = torch.zeros(0, dtype=torch.bool)  # (B,): the completion goes on after the tokens fed so far
@@ -69,6 +73,7 @@ class GenerationTap:
         if self._problem:
             raise GenerationMismatch(self._problem)
         lengths = self._check_tokens(completion_ids)
+        self._add_up()
         device = self._count.device
         missing = torch.tensor(lengths, device=device) - self._count.long()
         if bool((missing > 0).any()):
@@ -83,7 +88,7 @@ class GenerationTap:
         """Let go of the cache and the states."""
         self._last_call = {}
         self._state = None
-        self._fed = []
+        self._fed, self._states = [], []
 
     def _keep(self, hidden: Tensor) -> None:
         self._state = hidden
@@ -108,15 +113,31 @@ class GenerationTap:
             self._last_call = inputs
 
     def _add(self, tokens: Tensor, state: Tensor) -> None:
-        """Add the state (B, d) of the tokens (B,) that were fed to the rows that are still open."""
-        state = state.to(torch.float64 if state.dtype == torch.float64 else torch.float32)
-        if self._total is None:
-            self._total = torch.zeros_like(state)
-        earlier = self._total if self._pooling == "mean" else torch.zeros_like(state)
-        self._total = torch.where(self._open[:, None], earlier + state, self._total)
-        self._count += self._open
+        """Take in the state (B, d) of the tokens (B,) that a step fed."""
+        dtype = torch.float64 if state.dtype == torch.float64 else torch.float32
         self._fed.append(tokens)
-        self._open = self._open & ~torch.isin(tokens, self._end_token_ids)
+        self._states.append(state.to(dtype, copy=True))  # a copy: the engine may use its memory again
+        if len(self._states) == _TOGETHER:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        """Add the latest states to the sums of the rows whose completion was not over before them."""
+        if not self._states:
+            return
+        states = torch.stack(self._states, dim=1)  # (B, S', d)
+        ends = torch.isin(torch.stack(self._fed[-len(self._states) :], dim=1), self._end_token_ids)  # (B, S')
+        self._states = []
+        counts = self._open[:, None] & (ends.cumsum(dim=1) - ends.long() == 0)
+        if self._total is None:
+            self._total = torch.zeros_like(states[:, 0])
+        if self._pooling == "mean":
+            self._total += torch.where(counts[..., None], states, 0).sum(dim=1)
+        else:
+            latest = (counts.sum(dim=1) - 1).clamp(min=0)
+            of_latest = states[torch.arange(len(states), device=states.device), latest]
+            self._total = torch.where(counts.any(dim=1)[:, None], of_latest, self._total)
+        self._count += counts.sum(dim=1)
+        self._open = self._open & ~ends.any(dim=1)
 
     def _check_tokens(self, completion_ids: list[list[int]]) -> list[int]:
         """Return the lengths of the completions, having checked that their tokens are those that were fed."""
@@ -152,5 +173,6 @@ class GenerationTap:
             past_key_values=cache,
             use_cache=True,
         )
+        self._add_up()
         if bool((self._count.long().cpu() != torch.tensor([len(ids) for ids in completion_ids])).any()):
             raise GenerationMismatch("more than the last state of a completion is missing")
