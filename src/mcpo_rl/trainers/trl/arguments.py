@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from mcpo_rl.data.mixture.options import MixtureOptions, mixture_options
 from mcpo_rl.errors import ConfigError, nearest
 from mcpo_rl.objective import ContrastiveConfig
+from mcpo_rl.trainers.trl.interference.arguments import InterferenceArguments
 
 FeatureSource = Literal["auto", "old_logps", "training", "generation", "forward"]
 FeaturePooling = Literal["mean", "last"]
@@ -170,8 +171,8 @@ class ContrastiveArguments:
 
 
 @dataclass
-class RolloutArguments(ContrastiveArguments):
-    """What trainers that roll out have beside it: where features come from, what is correct, the mixture."""
+class RolloutArguments(InterferenceArguments, ContrastiveArguments):
+    """What trainers that roll out have beside it: where features come from, what is correct, the mixture, interference."""
 
     feature_source: str = field(
         default="auto",
@@ -218,6 +219,14 @@ class RolloutArguments(ContrastiveArguments):
         super().check_arguments()
         _check_number(self, "correct_threshold", advice="the reward from which on a rollout counts as correct")
         _check_count(self, "log_rollouts_steps", least=0, advice="0 is never")
+        _check_count(self, "interference_steps", least=0, advice="0 is never")
+        _check_count(self, "interference_sketch_dim", least=1, advice="1024 is usual")
+        layers = self.interference_layers
+        if layers is not None and (not isinstance(layers, list) or not layers or not all(map(_is_name, layers))):
+            raise ConfigError(
+                f"interference_layers is {layers!r}; expected a list of names of linear layers such as "
+                "['mlp.down_proj'], or None for the last hidden states."
+            )
         _check_choice(self, "feature_source", get_args(FeatureSource))
         if self.contrastive_enabled:
             _check_feature_source(self)
@@ -270,6 +279,10 @@ class RolloutArguments(ContrastiveArguments):
                 "dataloader_in_order=False cannot be combined with `mixture`: batches would come in another order than "
                 "they were drawn in. Leave it at True."
             )
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and bool(name)
 
 
 def _check_engine(config: Any) -> None:

@@ -8,6 +8,7 @@ A training step goes through TRL's own code. What is added:
 - after the rollouts were scored: the pool phase (`phases/pool.py`), which leaves one weighted gradient per rollout in
   the batch;
 - in each micro-batch: <h_i, g_i> on top of TRL's loss, so that the parameters' gradient is that of L_policy + w * L;
+- every few steps: how the domains' policy gradients lie to each other (`interference/`);
 - per-domain metrics, checkpoints that are whole or absent and resume exactly, and rollouts for observers.
 
 Axes: B rollouts of this rank, T tokens of prompt and completion, C tokens of the completion, d features, N rollouts of
@@ -27,6 +28,7 @@ from mcpo_rl.runs import RolloutBatch
 from mcpo_rl.trainers.trl import requirements
 from mcpo_rl.trainers.trl.base import ContrastiveTrainer
 from mcpo_rl.trainers.trl.features.source import FeatureReader, completion_mask
+from mcpo_rl.trainers.trl.interference.measuring import MeasuresInterference
 from mcpo_rl.trainers.trl.phases.awaited import AwaitedPool
 from mcpo_rl.trainers.trl.phases.pool import PoolOutcome, gather_pool
 from mcpo_rl.trainers.trl.rollouts.domain_column import DomainIndex, check_dataset
@@ -34,6 +36,7 @@ from mcpo_rl.trainers.trl.rollouts.domain_metrics import domain_metrics
 from mcpo_rl.trainers.trl.rollouts.rollout_log import is_due, rollout_batch
 from mcpo_rl.trainers.trl.rollouts.scoring import ScoredRollouts, score_rollouts
 from mcpo_rl.trainers.trl.running.checkpoint import read_state
+from mcpo_rl.trainers.trl.running.trackers import rollout_trackers
 from mcpo_rl.trainers.trl.sampling.mixing import Mixing, check_mixture, check_resampling, check_same_order
 from mcpo_rl.trainers.trl.sampling.resampling import GroupResampler, Resampled
 
@@ -41,7 +44,7 @@ _ROWS = "contrastive_rows"
 """Where a micro-batch carries the numbers of its rollouts, in the order in which they were scored."""
 
 
-class OnlineContrastive(ContrastiveTrainer):
+class OnlineContrastive(ContrastiveTrainer, MeasuresInterference):
     """MCPO for a trainer of TRL's that generates, scores and trains on rollouts; stands in front of it.
 
     Where one generation batch feeds several optimizer steps (`steps_per_generation` above
@@ -110,7 +113,9 @@ class OnlineContrastive(ContrastiveTrainer):
             pools_per_step=args.gradient_accumulation_steps / args.steps_per_generation,
         )
         self._features = FeatureReader(self)
+        self._set_up_interference()
         self._set_up_callbacks()
+        self.rollout_observers += rollout_trackers(self)
 
     @property
     def feature_source_in_use(self) -> str | None:
