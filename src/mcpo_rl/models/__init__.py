@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcpo_rl.errors import MissingDependencyError, ModelError, nearest
+from mcpo_rl.models.lora import base_of_lora, lora_config_file, merged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -59,16 +60,21 @@ def resolve_model(name: str) -> str:
     return str(path.expanduser()) if path.expanduser().is_dir() else name
 
 
-def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str, *, base: str | None = None, chat: bool = True) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model (see `load_model_and_tokenizer`), padding on the left as generation needs it."""
     from transformers import AutoTokenizer
 
-    source = resolve_model(name)
+    lora = lora_config_file(name)
+    if lora is None:
+        source = resolve_model(name)
+    else:
+        beside = (lora.parent / "tokenizer_config.json").is_file()
+        source = str(lora.parent) if beside else resolve_model(base or base_of_lora(lora))
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
     except (OSError, ValueError) as error:
         raise ModelError(f"the tokenizer of model {name!r} could not be loaded: {_first_line(error)}") from error
-    if not tokenizer.chat_template:
+    if chat and not tokenizer.chat_template:
         raise ModelError(
             f"the tokenizer of model {name!r} has no chat template, so chat prompts cannot be put to it. Use the "
             "model's instruct variant, or set `tokenizer.chat_template` and save the tokenizer beside the model."
@@ -79,21 +85,24 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 
 def load_model_and_tokenizer(
-    name: str, *, dtype: Any = None, device: Any = None
+    name: str, *, dtype: Any = None, device: Any = None, base: str | None = None, chat: bool = True
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a causal language model with its tokenizer.
 
     Args:
-        name: A hub id, a directory, `builtin:tiny` or `builtin:smollm2-135m`.
+        name: A hub id, a directory, `builtin:tiny` or `builtin:smollm2-135m`. A LoRA (a directory with
+            `adapter_config.json`, or a hub id) is loaded with its base model and merged into it.
         dtype: A `torch.dtype` or its name; float32 where None.
         device: Where the weights go; they stay on the CPU where None.
+        base: The base model of a LoRA; None takes the one that the LoRA names.
+        chat: Refuse a tokenizer without a chat template.
 
     Returns:
-        The model in evaluation mode, and its tokenizer (chat template and pad token guaranteed).
+        The model in evaluation mode, and its tokenizer (pad token guaranteed, with `chat` a chat template too).
 
     Raises:
         ModelError: The model or tokenizer cannot be loaded, or lacks a chat template.
-        MissingDependencyError: A builtin model whose package is not installed.
+        MissingDependencyError: A builtin model whose package is not installed, or a LoRA without peft.
 
     Example:
         >>> model, tokenizer = load_model_and_tokenizer("builtin:tiny")
@@ -103,11 +112,18 @@ def load_model_and_tokenizer(
     import torch
     from transformers import AutoModelForCausalLM
 
-    tokenizer = load_tokenizer(name)
+    tokenizer = load_tokenizer(name, base=base, chat=chat)
+    lora = lora_config_file(name)
+    if base is not None and lora is None:
+        raise ModelError(f"a base model is named, but {name!r} is no LoRA: it has no `adapter_config.json`.")
+    source = name if lora is None else base or base_of_lora(lora)
     try:
-        model = AutoModelForCausalLM.from_pretrained(resolve_model(name), dtype=dtype or torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(resolve_model(source), dtype=dtype or torch.float32)
     except (OSError, ValueError) as error:
-        raise ModelError(f"model {name!r} could not be loaded: {_first_line(error)}") from error
+        of = "" if lora is None else f", the base model of the LoRA {name},"
+        raise ModelError(f"model {source!r}{of} could not be loaded: {_first_line(error)}") from error
+    if lora is not None:
+        model = merged(model, name)
     if device is not None:
         model.to(device)
     model.eval()
