@@ -115,7 +115,7 @@ class TestEvaluate:
     ) -> None:
         seen: list[tuple[int, int]] = []
         evaluate(model, tokenizer, problems, max_new_tokens=2, batch_size=4, progress=lambda *x: seen.append(x))
-        assert seen == [(4, 6), (6, 6)]
+        assert seen == [(0, 6), (4, 6), (6, 6)]
 
     def test_saves_numbers_and_every_completion(
         self, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: list[Problem], tmp_path: Path

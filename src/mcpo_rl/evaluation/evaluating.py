@@ -61,7 +61,7 @@ def evaluate(
         seed: Of the sampling.
         chat_template_kwargs: Further arguments of the chat template, such as `{"enable_thinking": False}`.
         verify_workers: Completions judged at a time; None: as many as the verification service has workers.
-        progress: Called after every batch with the number of completions generated so far and in all.
+        progress: Called at the start and after every batch with the completions generated so far and in all.
 
     Raises:
         ConfigError: A setting that cannot work; the message names it.
@@ -205,7 +205,7 @@ def _complete(
         unjudged = sorted(texts.keys() - verdicts.keys())
         if unjudged:
             judge.submit(unjudged, [item(row) for row in unjudged])
-        if progress is not None and resumed:
+        if progress is not None:
             progress(resumed, len(prompts))
         for batch in generator.generate(prompts, sampling, done=texts.keys()) if resumed < len(prompts) else ():
             texts.update(batch)
