@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mcpo_rl.errors import RunError
 from mcpo_rl.runs import RolloutBatch, RunDirectory
 from mcpo_rl.scores import EvaluationRecord
@@ -137,16 +139,19 @@ class _Found:
 
 
 def _found(path: Path) -> list[_Found]:
-    """Return the run at `path`, or those of the comparison there: methods in the order of their names, then seeds."""
+    """Return the run at `path`, or those of the comparison there: methods in the order of the plan, then seeds."""
     resolved = path.resolve()
     if not is_comparison(resolved):
         return [_Found(resolved if resolved.exists() else path)]
     runs = resolved / "runs"
     manifests = [*runs.glob("*/seed_*/manifest.json"), *runs.glob("*/seed_*/*/manifest.json")]
-    folders = sorted(
-        (manifest.parent for manifest in manifests),
-        key=lambda folder: (folder.relative_to(runs).parts[0], _seed_of(folder.relative_to(runs).parts[1]), folder),
-    )
+    methods = _planned_methods(resolved)
+
+    def place(folder: Path) -> tuple[Any, ...]:
+        method, seed = folder.relative_to(runs).parts[:2]
+        return methods.index(method) if method in methods else len(methods), method, _seed_of(seed), folder
+
+    folders = sorted((manifest.parent for manifest in manifests), key=place)
     if not folders:
         raise RunError(f"{path} is a comparison in which no run has begun: there is no runs/<method>/seed_<n>/.")
     found = []
@@ -158,6 +163,16 @@ def _found(path: Path) -> list[_Found]:
         if whole:
             shown.add(method)
     return found
+
+
+def _planned_methods(folder: Path) -> list[str]:
+    """Return the methods in the order of the plan; none where it is missing or damaged: then the runs tell."""
+    try:
+        plan = yaml.safe_load((folder / "comparison.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return []
+    methods = plan.get("methods") if isinstance(plan, dict) else None
+    return [str(method) for method in methods] if isinstance(methods, list) else []
 
 
 def _seed_of(name: str) -> tuple[int, str]:

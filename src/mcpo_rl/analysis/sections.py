@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mcpo_rl.analysis.comparison import comparison_sections
 from mcpo_rl.analysis.curves import curves_section, term_section
 from mcpo_rl.analysis.figures import borrowing_section
 from mcpo_rl.analysis.interference import interference_section
@@ -19,6 +20,7 @@ def sections(runs: Sequence[RunData]) -> list[Section]:
     colours = domain_colours(domains)
     groups = families(runs)
     return [
+        *comparison_sections(groups),
         curves_section(groups, domains, colours),
         interference_section(groups, colours),
         borrowing_section(groups),
