@@ -16,6 +16,7 @@ from accelerate.utils import str_to_bool
 from mcpo_rl.config import Recipe, check_fields
 from mcpo_rl.errors import ConfigError, MCPOError, MissingDependencyError
 from mcpo_rl.trainers.trl import MCPOConfig
+from mcpo_rl.trainers.trl.surgery import PCGradConfig
 
 
 def training_config(recipe: Recipe, output_dir: Path) -> MCPOConfig:
@@ -25,12 +26,13 @@ def training_config(recipe: Recipe, output_dir: Path) -> MCPOConfig:
         ConfigError: An unknown field (with the nearest valid one), a wrong type, or a combination that cannot work.
         MissingDependencyError: `use_vllm: true` without vLLM.
     """
-    hints = typing.get_type_hints(MCPOConfig)
+    configuration = configuration_of(recipe)
+    hints = typing.get_type_hints(configuration)
     # `output_dir` and `seed` are keys of the recipe itself.
     own = {name for name in Recipe.__dataclass_fields__ if name != "training"}
     check_fields(
         recipe.training,
-        {name: hint for name, hint in hints.items() if name in MCPOConfig.__dataclass_fields__ or name in own},
+        {name: hint for name, hint in hints.items() if name in configuration.__dataclass_fields__ or name in own},
     )
     values: dict[str, Any] = {
         "output_dir": str(output_dir),
@@ -38,7 +40,7 @@ def training_config(recipe: Recipe, output_dir: Path) -> MCPOConfig:
         "disable_tqdm": True,
         **recipe.training,
     }
-    if recipe.method == "grpo":
+    if recipe.method in ("grpo", "pcgrad"):
         # Over any value in the recipe: a baseline is asked for by `--method grpo` alone.
         values["contrastive_coef"] = 0.0
     if "bf16" not in values and "fp16" not in values and not _has_bf16():
@@ -52,11 +54,16 @@ def training_config(recipe: Recipe, output_dir: Path) -> MCPOConfig:
         )
     _join_ranks(values)
     try:
-        return MCPOConfig(**values)
+        return configuration(**values)
     except MCPOError:
         raise
     except (ValueError, TypeError, ImportError) as error:
         raise ConfigError(f"the trainer refuses this configuration: {error}") from error
+
+
+def configuration_of(recipe: Recipe) -> type[MCPOConfig]:
+    """Return the class whose fields the recipe's trainer settings are."""
+    return PCGradConfig if recipe.method == "pcgrad" else MCPOConfig
 
 
 def _join_ranks(values: dict[str, Any]) -> None:

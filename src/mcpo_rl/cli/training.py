@@ -19,15 +19,14 @@ import transformers
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from mcpo_rl.cli.progress import evaluation_progress
+from mcpo_rl.cli.heldout import evaluate_heldout, evaluate_model_of, heldout_problems, is_only_trained
 from mcpo_rl.cli.ranks import LostRankError, SaidByRank0Error, failing_with_one_cause, label
 from mcpo_rl.cli.sandbox_options import use_recipe_sandbox
 from mcpo_rl.cli.trainer_config import lora_config, training_config
 from mcpo_rl.cli.training_data import training_data
 from mcpo_rl.config import Recipe
-from mcpo_rl.data import load_problems
 from mcpo_rl.errors import MCPOError, RunError
-from mcpo_rl.evaluation import EvaluationResult, evaluate
+from mcpo_rl.evaluation import EvaluationResult
 from mcpo_rl.models import load_model_and_tokenizer, load_tokenizer, resolve_model
 from mcpo_rl.rewards import verifier_reward
 from mcpo_rl.runs import RolloutBatch, RunDirectory
@@ -43,6 +42,7 @@ from mcpo_rl.trainers.trl import (
 )
 from mcpo_rl.trainers.trl.running.checkpoint import remove_incomplete_checkpoints, whole_or_absent
 from mcpo_rl.trainers.trl.sampling.mixing import check_mixture
+from mcpo_rl.trainers.trl.surgery import PCGradTrainer
 from mcpo_rl.types import Problem
 
 
@@ -71,7 +71,8 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
 
     Args:
         recipe: See `mcpo_rl.config.Recipe`.
-        resume: Continue the run in `recipe.output_dir` from its last complete checkpoint; start it if there is none.
+        resume: Continue the run in `recipe.output_dir` from its last complete checkpoint; start it if there is none. On
+            one process, a run that several have finished is evaluated.
         quiet: Show no progress.
 
     Raises:
@@ -89,9 +90,11 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
         datasets.disable_progress_bars()
     data = training_data(recipe.problems, recipe.domains)
     check_mixture(config, data.dataset)
-    heldout = [problem for entry in recipe.eval_problems for problem in load_problems(entry)]
+    heldout = heldout_problems(recipe)
     load_tokenizer(recipe.model)  # a mistake in the model's name should leave no run directory
     state = PartialState()
+    if resume and heldout and state.num_processes == 1 and is_only_trained(run := RunDirectory(path)):
+        return _evaluate_trained(run, recipe, config, heldout, quiet=quiet)
     fresh = not RunDirectory(path).manifest_file.exists()
     with failing_with_one_cause(None, config.ddp_timeout):
         run = _created(path, recipe, resume=resume)
@@ -102,10 +105,13 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
                 begin(run, recipe, {"train": data.fingerprint, "heldout": data_fingerprint(heldout)}, checkpoint)
             model, tokenizer = _load(recipe, config)
             if heldout and recipe.evaluation.before and checkpoint is None and state.num_processes == 1:
-                before = _evaluate(model, tokenizer, heldout, recipe, config, label="evaluate before", quiet=quiet)
+                before = evaluate_heldout(
+                    model, tokenizer, heldout, recipe, config, label="evaluate before", quiet=quiet
+                )
                 before.save(run.start_eval_file)
             interrupt = InterruptCallback(notify=_say if state.is_main_process else None)
-            trainer = MCPOTrainer(
+            trainer_class = PCGradTrainer if recipe.method == "pcgrad" else MCPOTrainer
+            trainer = trainer_class(
                 model=model,
                 reward_funcs=verifier_reward,
                 args=config,
@@ -115,6 +121,19 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
                 peft_config=peft_config,
             )
         return _train(trainer, interrupt, checkpoint, run, recipe, heldout, quiet=quiet)
+
+
+def _evaluate_trained(
+    run: RunDirectory, recipe: Recipe, config: MCPOConfig, heldout: list[Problem], *, quiet: bool
+) -> TrainingOutcome:
+    """Evaluate a run that `is_only_trained` holds of; its config is checked, and nothing is trained."""
+    facts = run.read_manifest()
+    run = RunDirectory.create(run.path, recipe.to_mapping(), resume=True)
+    with recorded(run):
+        evaluation = evaluate_model_of(run, heldout, recipe, config, quiet=quiet)
+        run.write_manifest(status="finished")
+    source, step = facts.get("feature_source"), int(facts.get("step") or 0)
+    return TrainingOutcome(path=run.path, step=step, interrupted=False, feature_source=source, evaluation=evaluation)
 
 
 def _writers(run: RunDirectory, recipe: Recipe, *, quiet: bool) -> list[Any]:
@@ -150,12 +169,12 @@ def _train(
     save_final_model(trainer, run.path / "model")
     evaluation = None
     if heldout and PartialState().num_processes == 1:
-        tokenizer, config = trainer.processing_class, trainer.args
-        evaluation = _evaluate(trainer.model, tokenizer, heldout, recipe, config, label="evaluate", quiet=quiet)
+        model, tokenizer = trainer.model, trainer.processing_class
+        evaluation = evaluate_heldout(model, tokenizer, heldout, recipe, trainer.args, label="evaluate", quiet=quiet)
         evaluation.save(run.eval_file)
     elif heldout and main:
         # One rank alone cannot generate with a sharded model, and the others would time out waiting for it.
-        print(f"evaluate on one device: mcpo-rl eval --model {run.path} --problems ...", file=sys.stderr)
+        print("evaluate on one device: the same with --resume, without the launcher", file=sys.stderr)
     if main:
         facts = {"step": trainer.state.global_step, "feature_source": source, "summary": result.metrics}
         run.write_manifest(status="finished", **facts)
@@ -284,25 +303,6 @@ def _load(recipe: Recipe, config: MCPOConfig) -> tuple[Any, Any]:
         config.model_init_kwargs = {"dtype": recipe.dtype, **config.model_init_kwargs}
         return resolve_model(recipe.model), load_tokenizer(recipe.model)
     return load_model_and_tokenizer(recipe.model, dtype=recipe.dtype)
-
-
-def _evaluate(
-    model: Any, tokenizer: Any, problems: list[Problem], recipe: Recipe, config: MCPOConfig, *, label: str, quiet: bool
-) -> EvaluationResult:
-    options = recipe.evaluation
-    with evaluation_progress(label, quiet=quiet) as progress:
-        return evaluate(
-            model,
-            tokenizer,
-            problems,
-            samples=options.samples,
-            temperature=options.temperature,
-            max_new_tokens=options.max_new_tokens or config.max_completion_length or 512,
-            batch_size=options.batch_size,
-            seed=recipe.seed,
-            chat_template_kwargs=config.chat_template_kwargs,
-            progress=progress,
-        )
 
 
 def _keep(run: RunDirectory, batch: RolloutBatch) -> None:

@@ -20,6 +20,8 @@ _ENTRY_EXAMPLES = (
     "directory that `mcpo-rl data build` wrote)"
 )
 
+_Options = typing.TypeVar("_Options")
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
@@ -45,6 +47,30 @@ class EvaluationOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProbeOptions:
+    """The probe: fixed rollouts whose hidden states are recorded at the start and at each checkpoint."""
+
+    completions: str | None = None
+    """An evaluation whose completions are chosen from: its eval.json or `.completions.parquet`, as `mcpo-rl eval
+    --output` leaves them. None: the model that training starts from draws them, on one process."""
+    problems: list[dict[str, Any]] | None = None
+    """Sources to draw them on, in the form of the recipe's `problems`. None: `eval_problems`, and with
+    `evaluation.before` the completions of that evaluation."""
+    per_domain: int = 64
+    """The most rollouts of a domain, half of them correct where there are enough."""
+    samples: int = 4
+    """Completions drawn per problem."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, lowest in (("per_domain", 2), ("samples", 1)):
+            if getattr(self, name) < lowest:
+                raise ConfigError(f"`probe.{name}` is {getattr(self, name)}; it must be at least {lowest}.")
+        if self.completions is not None and self.problems is not None:
+            raise ConfigError("`probe` has both `completions` and `problems`; the first has its problems already.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What one run is: model, method, problems and, under `training`, the trainer's settings."""
 
@@ -59,12 +85,15 @@ class Recipe:
     domains: list[str] | None = None
     """Train on the problems of these domains only, a specialist for instance; None: on all. The held-out problems stay
     those of every domain."""
-    method: Literal["mcpo", "grpo"] = "mcpo"
-    """`grpo` is the same run with the contrastive term off (`contrastive_coef: 0`)."""
+    method: Literal["mcpo", "grpo", "pcgrad"] = "mcpo"
+    """`grpo` is the same run with the contrastive term off (`contrastive_coef: 0`); `pcgrad` is that with conflicting
+    gradients of the domains projected."""
     eval_problems: list[dict[str, Any]] = field(default_factory=list)
     """Held-out sources in the form of `problems`; empty: no evaluation."""
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     """How the held-out problems are sampled."""
+    probe: ProbeOptions | None = None
+    """What the geometry of the representations is measured on over training; `{}` takes the defaults, None: nothing."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """The weights' type as loaded. For mixed precision keep float32 and set the trainer's `bf16: true`."""
     peft: dict[str, Any] | None = None
@@ -81,18 +110,25 @@ class Recipe:
         """Check what can be known without an engine."""
         if not self.problems:
             raise ConfigError(f"`problems` is empty: list at least one source, e.g. {_ENTRY_EXAMPLES}.")
-        for name in ("problems", "eval_problems"):
-            for position, entry in enumerate(getattr(self, name)):
+        probed = self.probe.problems if self.probe is not None else None
+        listed = {"problems": self.problems, "eval_problems": self.eval_problems, "probe.problems": probed or []}
+        for name, entries in listed.items():
+            for position, entry in enumerate(entries):
                 kinds = sorted({"source", "path", "hub"} & entry.keys())
                 if len(kinds) != 1:
                     raise ConfigError(
                         f"`{name}.{position}` has {' and '.join(kinds) or 'none'} of the keys `source`, `path`, `hub`; "
                         f"it needs exactly one, e.g. {_ENTRY_EXAMPLES}."
                     )
+        if self.probe is not None and not (self.probe.completions or self.probe.problems or self.eval_problems):
+            raise ConfigError("`probe` needs problems: give `eval_problems`, `probe.problems` or `probe.completions`.")
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the recipe as it stands in a file: flat, plain data, read again by `recipe_from_mapping`."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "training"}
+        # Left out where there is none: runs from before there were probes can be resumed.
+        probe = own.pop("probe")
+        own |= {"probe": asdict(probe)} if probe is not None else {}
         return own | {"evaluation": asdict(self.evaluation)} | self.training
 
 
@@ -158,12 +194,22 @@ def recipe_from_mapping(content: Mapping[str, Any], *, where: str = "recipe") ->
         for required in ("model", "problems", "output_dir"):
             if own.get(required) is None:
                 raise ConfigError(f"`{required}` is missing: a recipe needs `model`, `problems` and `output_dir`.")
-        options = own.get("evaluation", {})
-        if not isinstance(options, dict):
-            raise ConfigError(f"`evaluation` is {describe(options)}; expected a mapping, e.g. `{{samples: 4}}`.")
-        check_fields(options, typing.get_type_hints(EvaluationOptions), prefix="evaluation.")
-        own["evaluation"] = EvaluationOptions(**options)
+        own["evaluation"] = _options(EvaluationOptions, "evaluation", own.get("evaluation", {}), "{samples: 4}")
+        if own.get("probe") is not None:
+            own["probe"] = _options(ProbeOptions, "probe", own["probe"], "{per_domain: 64}")
         check_fields(own, hints)
         return Recipe(**own, training=training)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def _options(kind: type[_Options], name: str, content: Any, example: str) -> _Options:
+    """Return the part `name` of a recipe as its class.
+
+    Raises:
+        ConfigError: It is no mapping, or one of its keys or values cannot be.
+    """
+    if not isinstance(content, dict):
+        raise ConfigError(f"`{name}` is {describe(content)}; expected a mapping, e.g. `{example}`.")
+    check_fields(content, typing.get_type_hints(kind), prefix=f"{name}.")
+    return kind(**content)

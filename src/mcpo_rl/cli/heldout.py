@@ -1,0 +1,80 @@
+"""The held-out problems of a recipe, put to the model of a run as the recipe says.
+
+Imported inside the commands only: it loads torch and TRL.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from mcpo_rl.cli.progress import evaluation_progress
+from mcpo_rl.config import Recipe
+from mcpo_rl.data import load_problems
+from mcpo_rl.evaluation import EvaluationResult, evaluate
+from mcpo_rl.models import load_model_and_tokenizer
+from mcpo_rl.runs import RunDirectory
+from mcpo_rl.trainers.trl import MCPOConfig
+from mcpo_rl.types import Problem
+
+
+def heldout_problems(recipe: Recipe) -> list[Problem]:
+    """Return the problems of `eval_problems`.
+
+    Raises:
+        ProblemError: A source that cannot be read.
+    """
+    return [problem for entry in recipe.eval_problems for problem in load_problems(entry)]
+
+
+def evaluate_heldout(
+    model: Any, tokenizer: Any, problems: list[Problem], recipe: Recipe, config: MCPOConfig, *, label: str, quiet: bool
+) -> EvaluationResult:
+    """Return how `model` does on held-out problems, sampled as `evaluation` of the recipe says.
+
+    Args:
+        model: On the device to use.
+        tokenizer: Its tokenizer.
+        problems: See `heldout_problems`.
+        recipe: Its `evaluation` and `seed`.
+        config: Says what the recipe leaves open: the longest completion, the chat template's arguments.
+        label: In front of the progress.
+        quiet: Show no progress.
+    """
+    options = recipe.evaluation
+    with evaluation_progress(label, quiet=quiet) as progress:
+        return evaluate(
+            model,
+            tokenizer,
+            problems,
+            samples=options.samples,
+            temperature=options.temperature,
+            max_new_tokens=options.max_new_tokens or config.max_completion_length or 512,
+            batch_size=options.batch_size,
+            seed=recipe.seed,
+            chat_template_kwargs=config.chat_template_kwargs,
+            progress=progress,
+        )
+
+
+def evaluate_model_of(
+    run: RunDirectory, problems: list[Problem], recipe: Recipe, config: MCPOConfig, *, quiet: bool
+) -> EvaluationResult:
+    """Evaluate the model that a run ended with, on one device, and save it as the run's evaluation.
+
+    Raises:
+        ModelError: The model cannot be loaded.
+        RunError: The evaluation could not be written.
+    """
+    device = torch.accelerator.current_accelerator() if not config.use_cpu else None
+    model, tokenizer = load_model_and_tokenizer(str(run.path / "model"), dtype=recipe.dtype, device=device)
+    result = evaluate_heldout(model, tokenizer, problems, recipe, config, label="evaluate", quiet=quiet)
+    result.save(run.eval_file)
+    return result
+
+
+def is_only_trained(run: RunDirectory) -> bool:
+    """Whether several processes finished the run, which leave the evaluation to one."""
+    trained = run.manifest_file.exists() and run.read_manifest().get("status") == "finished"
+    return trained and (run.path / "model").is_dir() and not run.eval_file.exists()
