@@ -1,0 +1,99 @@
+"""The methods that can be compared, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mcpo_rl.errors import ConfigError, nearest
+
+Kind = Literal["mixed", "single", "sequential", "merge"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """How one method is trained from the recipe of the comparison."""
+
+    label: str
+    """As it stands in tables."""
+    about: str
+    """One line."""
+    kind: Kind = "mixed"
+    """`mixed`: one run on all domains. `single`: a run per domain. `sequential`: a run per domain, each from the last.
+    `merge`: no training, the specialists of `single` are merged."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of the recipe that this method sets; for `merge` the options of `mcpo-rl merge`."""
+    drops: tuple[str, ...] = ()
+    """Keys of the recipe that this method leaves out."""
+    needs: str | None = None
+    """A method whose runs it is made from."""
+
+
+_GRPO = {"method": "grpo"}
+_MCPO = {"method": "mcpo"}
+
+METHODS: dict[str, Method] = {
+    "grpo": Method(label="GRPO", about="one run on the mixture", changes=_GRPO),
+    "mcpo": Method(label="MCPO", about="the recipe's contrastive settings", changes=_MCPO),
+    "single": Method(label="single-domain", about="a GRPO specialist per domain", kind="single", changes=_GRPO),
+    "sequential": Method(
+        label="sequential", about="GRPO on one domain after the other", kind="sequential", changes=_GRPO
+    ),
+    "merge": Method(
+        label="merge (average)",
+        about="the specialists' weight deltas averaged",
+        kind="merge",
+        changes={"form": "average"},
+        needs="single",
+    ),
+    "merge-ties": Method(
+        label="merge (TIES)",
+        about="the specialists' weight deltas merged with TIES",
+        kind="merge",
+        changes={"form": "ties"},
+        needs="single",
+    ),
+    "pcgrad": Method(
+        label="PCGrad", about="GRPO with conflicting domain gradients projected", changes={"method": "pcgrad"}
+    ),
+    "mcpo-no-share": Method(
+        label="MCPO, no sharing", about="without the loss across domains", changes=_MCPO | {"share_weight": 0.0}
+    ),
+    "mcpo-no-consolidate": Method(
+        label="MCPO, no consolidation",
+        about="without the loss inside a domain",
+        changes=_MCPO | {"consolidate_weight": 0.0},
+    ),
+    "mcpo-random-positives": Method(
+        label="MCPO, random positives",
+        about="positives drawn at random",
+        changes=_MCPO | {"transferability": "random"},
+    ),
+    "mcpo-cosine": Method(
+        label="MCPO, plain cosine",
+        about="transferability without taking out the domains' means",
+        changes=_MCPO | {"transferability": "cosine"},
+    ),
+}
+"""Name to method, in the order of the tables."""
+
+
+def methods_of(names: Sequence[str]) -> list[str]:
+    """Return the methods to run for those named: in the order of the tables, with those that others are made from.
+
+    Raises:
+        ConfigError: No name, or one that is no method.
+
+    Example:
+        >>> methods_of(["merge", "grpo"])
+        ['grpo', 'single', 'merge']
+    """
+    if not names:
+        raise ConfigError(f"name at least one method: {', '.join(METHODS)}.")
+    wanted = set()
+    for name in names:
+        if name not in METHODS:
+            raise ConfigError(f"there is no method `{name}`; there are {', '.join(METHODS)}.{nearest(name, METHODS)}")
+        wanted |= {name} | ({needed} if (needed := METHODS[name].needs) else set())
+    return [name for name in METHODS if name in wanted]

@@ -1,0 +1,282 @@
+"""The result of a comparison: a row per method, with means over seeds, gains, paired differences and costs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mcpo_rl.comparison.averages import Values, difference_of, estimate_of, mean_over, minus, values_of
+from mcpo_rl.comparison.budget import BUDGETS
+from mcpo_rl.comparison.methods import METHODS
+from mcpo_rl.comparison.outcomes import (
+    Cost,
+    Outcome,
+    check_equal,
+    check_samples,
+    hand_out_starts,
+    read_outcome,
+    start_of,
+)
+from mcpo_rl.comparison.plan import Plan
+from mcpo_rl.comparison.seeds import LEVEL, SeedDifference, SeedEstimate, over_seeds
+from mcpo_rl.errors import ConfigError
+from mcpo_rl.runs.files import write_text
+from mcpo_rl.runs.manifest import now
+from mcpo_rl.scores import ProblemScore
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Differences:
+    """One method minus another, in accuracy: both at the same seeds."""
+
+    method: str
+    """The one that is subtracted."""
+    domains: dict[str, SeedDifference]
+    mean: SeedDifference
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the differences as plain JSON data."""
+        domains = {name: difference.to_json() for name, difference in self.domains.items()}
+        return {"method": self.method, "domains": domains, "mean": self.mean.to_json()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method."""
+
+    method: str
+    seeds: list[int]
+    """Those that have finished."""
+    missing: dict[int, str]
+    """The others, and why."""
+    accuracy: dict[str, SeedEstimate]
+    mean: SeedEstimate
+    """Over the domains that are trained on."""
+    gain: dict[str, SeedEstimate]
+    """Accuracy less that of the model that training started from."""
+    mean_gain: SeedEstimate
+    worst_domain_gain: SeedEstimate
+    """Of every seed the smallest of the domains' gains."""
+    worst_domain: str | None
+    """The domain with the smallest mean gain."""
+    over_single: Differences | None
+    against: Differences | None
+    """Minus the reference."""
+    cost: Cost
+    """Per seed, the mean over them."""
+    runs: dict[int, dict[str, str]]
+
+    @property
+    def label(self) -> str:
+        """The method as it stands in tables."""
+        return METHODS[self.method].label
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as plain JSON data."""
+        return {
+            "method": self.method,
+            "label": self.label,
+            "about": METHODS[self.method].about,
+            "seeds": self.seeds,
+            "missing": {str(seed): reason for seed, reason in self.missing.items()},
+            "accuracy": _json(self.accuracy),
+            "mean": self.mean.to_json(),
+            "gain": _json(self.gain),
+            "mean_gain": self.mean_gain.to_json(),
+            "worst_domain_gain": self.worst_domain_gain.to_json(),
+            "worst_domain": self.worst_domain,
+            "over_single": None if self.over_single is None else self.over_single.to_json(),
+            "against": None if self.against is None else self.against.to_json(),
+            "cost": _cost_json(self.cost) if self.seeds else None,
+            "runs": {str(seed): places for seed, places in self.runs.items()},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonResult:
+    """Everything that the tables and the report show."""
+
+    plan: Plan
+    reference: str | None
+    """The method that the others are held against."""
+    domains: list[str]
+    """Those that are trained on and evaluated; averages are over them."""
+    untrained: list[str]
+    """Those that are evaluated only."""
+    start: dict[str, SeedEstimate]
+    """Accuracy of the model that training started from."""
+    start_mean: SeedEstimate
+    rows: list[Row]
+    remarks: list[str]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every method has finished at every seed."""
+        return not any(row.missing for row in self.rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what comparison.json holds."""
+        plan = self.plan
+        return {
+            "format": FORMAT,
+            "created": now(),
+            "complete": self.complete,
+            "model": plan.recipe["model"],
+            "methods": list(plan.methods),
+            "seeds": list(plan.seeds),
+            "reference": self.reference,
+            "level": LEVEL,
+            "domains": self.domains,
+            "untrained": self.untrained,
+            "budget": {
+                "convention": plan.budget,
+                "text": BUDGETS[plan.budget],
+                "steps": plan.steps,
+                "rollouts_per_step": plan.rollouts_per_step,
+                "shares": dict(plan.shares),
+                "order": list(plan.order),
+            },
+            "start": {
+                "accuracy": _json(self.start),
+                "mean": self.start_mean.to_json(),
+                "runs": {str(seed): f"runs/{name}" for seed, name in plan.starts.items()},
+            },
+            "rows": [row.to_json() for row in self.rows],
+            "remarks": self.remarks,
+        }
+
+    def save(self) -> None:
+        """Write comparison.json into the comparison's directory.
+
+        Raises:
+            RunError: It could not be written.
+        """
+        write_text(self.plan.path / "comparison.json", json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n")
+
+
+def collect(plan: Plan, *, reference: str | None = None) -> ComparisonResult:
+    """Read what the runs of a comparison left, however many have finished.
+
+    Args:
+        plan: The comparison.
+        reference: The method that the others are held against; None takes `grpo`, or else the first of the plan.
+
+    Raises:
+        ConfigError: A reference that is not part of the comparison.
+        ProblemError: Runs were evaluated on different problems.
+        RunError: A file is damaged.
+    """
+    reference = reference or ("grpo" if "grpo" in plan.methods else plan.methods[0])
+    if reference not in plan.methods:
+        raise ConfigError(f"--against {reference}: the comparison has {', '.join(plan.methods)}.")
+    hand_out_starts(plan)
+    found = {(method, seed): read_outcome(plan, method, seed) for method in plan.methods for seed in plan.seeds}
+    outcomes = {key: outcome for key, outcome in found.items() if isinstance(outcome, Outcome)}
+    check_equal(list(outcomes.values()))
+    starts = {seed: record.scores for seed in plan.seeds if (record := start_of(plan, seed)) is not None}
+    evaluated = {score.domain for outcome in outcomes.values() for score in outcome.scores}
+    evaluated |= {score.domain for scores in starts.values() for score in scores}
+    domains = sorted(evaluated & set(plan.order))
+    table = _Table(plan, reference, domains, sorted(evaluated - set(plan.order)), outcomes, starts)
+    reasons = {key: reason for key, reason in found.items() if isinstance(reason, str)}
+    unseen = sorted(set(plan.order) - evaluated) if evaluated else []
+    said = [f"No held-out problem is of {', '.join(unseen)}: what is trained there is not seen."] if unseen else []
+    start = {domain: table.accuracy(starts, domain) for domain in [*domains, *table.untrained]}
+    return ComparisonResult(
+        plan=plan,
+        reference=reference,
+        domains=domains,
+        untrained=table.untrained,
+        start=start,
+        start_mean=table.mean_accuracy(starts),
+        rows=[table.row(method, {s: r for (m, s), r in reasons.items() if m == method}) for method in plan.methods],
+        remarks=[*plan.remarks, *check_samples(list(outcomes.values())), *said],
+    )
+
+
+@dataclass(frozen=True)
+class _Table:
+    plan: Plan
+    reference: str
+    domains: list[str]
+    untrained: list[str]
+    outcomes: Mapping[tuple[str, int], Outcome]
+    starts: Mapping[int, Sequence[ProblemScore]]
+
+    def scores(self, method: str) -> dict[int, Sequence[ProblemScore]]:
+        return {seed: outcome.scores for (name, seed), outcome in self.outcomes.items() if name == method}
+
+    def accuracy(self, scores: Mapping[int, Sequence[ProblemScore]], domain: str) -> SeedEstimate:
+        values = {seed: values_of(own) for seed, own in scores.items()}
+        return estimate_of([domain], values, unit=True)
+
+    def mean_accuracy(self, scores: Mapping[int, Sequence[ProblemScore]]) -> SeedEstimate:
+        return estimate_of(self.domains, {seed: values_of(own) for seed, own in scores.items()}, unit=True)
+
+    def row(self, method: str, missing: dict[int, str]) -> Row:
+        own = self.scores(method)
+        values = {seed: values_of(scores) for seed, scores in own.items()}
+        gains = minus(values, {seed: values_of(scores) for seed, scores in self.starts.items()})
+        gain = {domain: estimate_of([domain], gains) for domain in self.domains}
+        smallest = {
+            seed: min((mean_over([d], own) for d in self.domains), default=math.nan) for seed, own in gains.items()
+        }
+        known = {domain: estimate.value for domain, estimate in gain.items() if not math.isnan(estimate.value)}
+        return Row(
+            method=method,
+            seeds=sorted(own),
+            missing=missing,
+            accuracy={domain: self.accuracy(own, domain) for domain in [*self.domains, *self.untrained]},
+            mean=self.mean_accuracy(own),
+            gain=gain,
+            mean_gain=estimate_of(self.domains, gains),
+            worst_domain_gain=over_seeds(smallest),
+            worst_domain=min(known, key=lambda domain: known[domain]) if known else None,
+            over_single=None if method == "single" else self.differences(values, "single"),
+            against=None if method == self.reference else self.differences(values, self.reference),
+            cost=_mean_cost([outcome.cost for (name, _), outcome in self.outcomes.items() if name == method]),
+            runs={seed: outcome.runs for (name, seed), outcome in self.outcomes.items() if name == method},
+        )
+
+    def differences(self, values: Mapping[int, Values], other: str) -> Differences | None:
+        """Return `values` minus those of `other`, at the seeds that both have; None where there is none."""
+        pairs = minus(values, {seed: values_of(scores) for seed, scores in self.scores(other).items()})
+        if not pairs:
+            return None
+        return Differences(
+            method=other,
+            domains={domain: difference_of([domain], pairs) for domain in self.domains},
+            mean=difference_of(self.domains, pairs),
+        )
+
+
+def _mean_cost(costs: Sequence[Cost]) -> Cost:
+    total = Cost()
+    for cost in costs:
+        total = total.plus(cost)
+    count = max(len(costs), 1)
+    return Cost(
+        runs=total.runs // count,
+        steps=total.steps // count,
+        rollouts=total.rollouts / count,
+        domains={domain: value / count for domain, value in total.domains.items()},
+        resampled=total.resampled / count,
+        tokens=total.tokens / count,
+        seconds=total.seconds / count,
+    )
+
+
+def _cost_json(cost: Cost) -> dict[str, Any]:
+    numbers = {"rollouts": cost.rollouts, "resampled": cost.resampled, "tokens": cost.tokens, "seconds": cost.seconds}
+    known = {name: None if math.isnan(value) else round(value, 3) for name, value in numbers.items()}
+    domains = {domain: round(value, 3) for domain, value in cost.domains.items()}
+    return {"runs": cost.runs, "steps": cost.steps, **known, "rollouts_per_domain": domains}
+
+
+def _json(estimates: Mapping[str, SeedEstimate]) -> dict[str, Any]:
+    return {name: estimate.to_json() for name, estimate in estimates.items()}
