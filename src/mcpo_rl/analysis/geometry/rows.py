@@ -79,7 +79,7 @@ class ProbeRows:
 
     def of_domain(self, name: str) -> BoolArray:
         """Return (N,): the rows of a domain."""
-        return self.domains == self.names.index(name)
+        return np.equal(self.domains, self.names.index(name))
 
     @cached_property
     def centre(self) -> FloatArray:
@@ -105,7 +105,9 @@ class ProbeRows:
 def unit(rows: FloatArray) -> FloatArray:
     """Return the (N, d) rows at length 1; a row of zeros stays one."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    scaled = np.zeros_like(rows)
+    np.divide(rows, lengths, out=scaled, where=lengths > 0)
+    return scaled
 
 
 def squared_distances(rows: FloatArray) -> FloatArray:

@@ -27,6 +27,7 @@ from mcpo_rl.trainers.trl.running.checkpoint import (
     write_state,
 )
 from mcpo_rl.trainers.trl.running.launch import check_launch, launch_facts
+from mcpo_rl.trainers.trl.running.probing import ProbeCallback
 from mcpo_rl.trainers.trl.running.progress import ProgressCallback
 
 PAPER = {
@@ -193,6 +194,9 @@ class ContrastiveTrainer:
             state = read_state(resume_from_checkpoint, torch.device("cpu"))
             self._check_own_state(state, str(resume_from_checkpoint))
             self._load_own_state(state, str(resume_from_checkpoint))
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, ProbeCallback):
+                callback.bind(self)
         try:
             return super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
         finally:
