@@ -78,6 +78,9 @@ class PCGradTrainer(MCPOTrainer):
         model = unwrapped(self.accelerator, self.model)
         self._gradients = DomainGradients(model, by_module=self.args.surgery_scope == "module")
 
+    def _set_up_interference(self) -> None:
+        """Leave the measurement out: here the domains' gradients are there in full."""
+
     # -- which row is of which domain ----------------------------------------------------------------------------------
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
