@@ -172,7 +172,7 @@ class ContrastiveArguments:
 
 @dataclass
 class RolloutArguments(InterferenceArguments, ContrastiveArguments):
-    """What trainers that roll out have beside it: where features come from, what is correct, the mixture, interference."""
+    """What trainers that roll out have beside it: where features come from, what is correct, the mixture."""
 
     feature_source: str = field(
         default="auto",

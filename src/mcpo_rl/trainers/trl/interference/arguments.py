@@ -21,7 +21,7 @@ class InterferenceArguments:
         default=None,
         metadata={
             "help": "Linear layers whose weights' gradients are compared, by the end of their names (`mlp.down_proj`, "
-            "`layers.3.mlp.down_proj`). None: a matrix at the last hidden states, which sees the policy's gradient alone."
+            "`layers.3.mlp.down_proj`). None: a matrix at the last hidden states, where the policy's gradient is alone."
         },
     )
     """None: the gradients are those of a matrix between the backbone and the LM head, through which the gradient of

@@ -112,7 +112,7 @@ def check_input(point: Point, shape: Sequence[int], rollouts: int) -> None:
     """
     if len(shape) != 3 or shape[0] != rollouts:
         raise ModelError(
-            f"interference_layers: {point.name} is given tensors of shape {tuple(shape)}; expected ({rollouts} rollouts,"
-            " tokens, width), so that its gradient can be told apart by domain. Choose another layer, or leave "
-            "interference_layers out."
+            f"interference_layers: {point.name} is given tensors of shape {tuple(shape)}; expected ({rollouts} "
+            "rollouts, tokens, width), so that its gradient can be told apart by domain. Choose another layer, or "
+            "leave interference_layers out."
         )
