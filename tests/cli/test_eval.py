@@ -97,8 +97,8 @@ def test_a_run_directory_stands_for_its_model(tmp_path: Path) -> None:
     [
         (["--problems", "none.jsonl"], "there is no file none.jsonl"),
         (["--problems", "procedural:maths"], "Did you mean `math`?"),
-        (["--problems", "procedural:math", "--k", "0"], "0 is less than 1"),
-        (["--problems", "procedural:math", "--temperature", "-1"], "--temperature is -1.0"),
+        (["--problems", "procedural:math", "--k", "0"], "--k is 0; it must be at least 1"),
+        (["--problems", "procedural:math", "--temperature", "-1"], "--temperature must be at least 0 (0 is greedy decoding), not -1.0"),
         (["--problems", "procedural:math", "--output", "nowhere/eval.json"], "the directory nowhere does not exist"),
     ],
 )

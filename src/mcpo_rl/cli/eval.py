@@ -1,17 +1,32 @@
-"""`mcpo-rl eval`: a model's accuracy per domain, with intervals."""
+"""`mcpo-rl eval`: a model's accuracy per domain, with intervals, and whether it differs from another's."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mcpo_rl.cli.eval_options import (
+    add_engine_options,
+    add_sampling_options,
+    engine_options,
+    prepare_engine,
+    sampling_options,
+)
 from mcpo_rl.cli.sandbox_options import add_sandbox_options, use_sandbox
 from mcpo_rl.errors import ConfigError, RunError
 
+if TYPE_CHECKING:
+    from mcpo_rl.evaluation import EvaluationResult, Generator, Sampling
+    from mcpo_rl.scores import EvaluationRecord
+    from mcpo_rl.types import Problem
+
 PROCEDURAL = "procedural:"
 HUB = "hub:"
+INTERRUPTED = 130
 
 
 def add_parser(subparsers: Any) -> None:
@@ -19,75 +34,204 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "eval",
         help="accuracy per domain of a model, with 95%% intervals",
-        description="Sample completions, verify them and print accuracy per domain with 95% intervals.",
+        description="Sample completions, verify them and print accuracy per domain with 95%% intervals: avg@k, pass@k\n"
+        "and maj@k, per domain and source. With --output the evaluation can be stopped at any time: the same\n"
+        "command goes on where it was.",
         epilog="examples:\n"
         "  mcpo-rl eval --model builtin:tiny --problems procedural:math,code,logic --limit 50\n"
-        "  mcpo-rl eval --model runs/demo/mcpo --problems heldout.jsonl --domain math --k 8 --output eval.json",
+        "  mcpo-rl eval --model runs/demo/mcpo --problems heldout.jsonl --domain math --k 8 --output mcpo.json\n"
+        "  mcpo-rl eval --model my-lora/ --problems heldout.jsonl --k 8 --output lora.json --against mcpo.json\n"
+        "  mcpo-rl eval --read mcpo.json --against grpo.json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--model", required=True, metavar="M", help="hub id, directory, run directory or builtin:NAME")
+    parser.add_argument("--model", metavar="M", help="hub id, directory (a LoRA's too), run directory or builtin:NAME")
     parser.add_argument(
         "--problems",
-        required=True,
         metavar="P",
         help="a .jsonl, .json, .parquet or .csv file, a directory made by `mcpo-rl data build` (its held-out "
         "problems), hub:OWNER/NAME:SPLIT, or procedural:DOMAIN[,DOMAIN...] for generated held-out problems",
     )
     parser.add_argument("--domain", metavar="D", help="domain of a file without a `domain` column")
-    parser.add_argument("--k", type=_positive, default=1, metavar="K", help="completions per problem (default 1)")
     parser.add_argument("--limit", type=_positive, metavar="N", help="first N problems (procedural: N of each domain)")
     parser.add_argument("--level", type=_positive, default=1, help="difficulty of procedural problems (default 1)")
-    parser.add_argument("--max-new-tokens", type=_positive, default=512, metavar="T", help="longest completion (512)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="sampling temperature, 0 is greedy (default 1)")
-    parser.add_argument("--batch-size", type=_positive, default=64, metavar="B", help="completions at a time (64)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the sampling (default 0)")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="weights' type")
+    add_sampling_options(parser)
+    add_engine_options(parser)
     add_sandbox_options(parser)
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the result, with every problem, as JSON")
+    group = parser.add_argument_group("the result")
+    group.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the numbers, with a score for every problem, as JSON, and every completion with its verdict beside "
+        "it as Parquet",
+    )
+    group.add_argument("--restart", action="store_true", help="discard what --output has already, and start anew")
+    group.add_argument("--read", metavar="FILE", help="show this evaluation (or a run's) instead of making one")
+    group.add_argument(
+        "--against",
+        metavar="FILE",
+        help="compare with this evaluation (or a run's) of the same problems: differences with 95%% intervals and a "
+        "paired test",
+    )
+    group.add_argument("--comparison", type=Path, metavar="FILE", help="write what --against found as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate and print the table."""
-    if args.temperature < 0:
-        raise ConfigError(f"--temperature is {args.temperature}; it must be at least 0 (0 is greedy).")
-    if args.output is not None and not args.output.absolute().parent.is_dir():
-        raise ConfigError(f"--output: the directory {args.output.parent} does not exist.")
+    """Evaluate or read, print the table, and compare."""
+    _check(args)
+    from mcpo_rl.scores import EvaluationRecord
+
+    other = EvaluationRecord.read(evaluation_file(args.against)) if args.against else None
+    if args.read:
+        record = EvaluationRecord.read(evaluation_file(args.read))
+        print(record)
+    else:
+        found = _evaluate(args)
+        if found is None:
+            return INTERRUPTED
+        record = found
+    if other is not None:
+        _compare(other, record, args)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what cannot work before anything is loaded."""
+    for name, path in (("--output", args.output), ("--comparison", args.comparison)):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ConfigError(f"{name}: the directory {path.parent} does not exist.")
+        if path is not None and path.is_dir():
+            raise ConfigError(f"{name}: {path} is a directory; name a file in it, such as {path / 'eval.json'}.")
+    if args.comparison is not None and args.against is None:
+        raise ConfigError("--comparison writes what --against finds; give --against FILE too.")
+    if args.restart and args.output is None:
+        raise ConfigError("--restart starts --output anew; give --output FILE too.")
+    if args.read:
+        if args.model or args.problems or args.output:
+            raise ConfigError(
+                "--read shows an evaluation that is there: give it without --model, --problems, --output."
+            )
+        return
+    for name in ("model", "problems"):
+        if getattr(args, name) is None:
+            raise ConfigError(f"--{name} is missing (or give --read FILE to show an evaluation that is there).")
+
+
+def _evaluate(args: argparse.Namespace) -> EvaluationRecord | None:
+    """Evaluate, print the table and save; None after Ctrl-C."""
+    samples, sampling = sampling_options(args)
+    options = engine_options(args)
     use_sandbox(args)
     entries = problem_sources(args.problems, domain=args.domain, limit=args.limit, level=args.level)
 
-    import transformers
-
-    from mcpo_rl.cli.progress import evaluation_progress
-    from mcpo_rl.cli.tables import evaluation_table
     from mcpo_rl.data import load_problems
-    from mcpo_rl.evaluation import evaluate
-    from mcpo_rl.models import load_model_and_tokenizer
+    from mcpo_rl.evaluation.loading import load_generator
 
-    if not sys.stderr.isatty():
-        transformers.utils.logging.disable_progress_bar()
     # The problems first: a mistake in them should not wait for a model to load.
     problems = [problem for entry in entries for problem in load_problems(entry)]
     if args.limit is not None and not args.problems.startswith(PROCEDURAL):
         problems = problems[: args.limit]
-    model, tokenizer = load_model_and_tokenizer(model_path(args.model), dtype=args.dtype)
-    with evaluation_progress() as progress:
-        result = evaluate(
-            model,
-            tokenizer,
-            problems,
-            samples=args.k,
-            temperature=args.temperature,
-            max_new_tokens=args.max_new_tokens,
-            batch_size=args.batch_size,
-            seed=args.seed,
-            progress=progress,
-        )
-    print(evaluation_table(result))
-    if args.output is not None:
-        result.save(args.output)
-        print(f"written: {args.output}")
-    return 0
+    prepare_engine()
+    generator = load_generator(model_path(args.model), options)
+    return evaluate_and_save(
+        generator, problems, samples, sampling, args.output, restart=args.restart, verify_workers=args.verify_workers
+    )
+
+
+def evaluate_and_save(
+    generator: Generator,
+    problems: Sequence[Problem],
+    samples: int,
+    sampling: Sampling,
+    output: Path | None,
+    *,
+    restart: bool = False,
+    verify_workers: int | None = None,
+    label: str = "evaluate",
+) -> EvaluationRecord | None:
+    """Evaluate with progress on stderr, print the table, and save; go on where an earlier attempt was stopped.
+
+    Args:
+        generator: The model.
+        problems: What it is asked.
+        samples: Completions drawn per problem.
+        sampling: How they are drawn.
+        output: Where the result goes (`.json`); None: nowhere, and nothing can be resumed.
+        restart: Discard what `output` has already.
+        verify_workers: As for `evaluate_with`.
+        label: Of the progress.
+
+    Returns:
+        The evaluation; None where it was stopped by Ctrl-C.
+
+    Raises:
+        RunError: `output` holds another evaluation.
+    """
+    from mcpo_rl.cli.progress import evaluation_progress
+    from mcpo_rl.evaluation import evaluate_with
+    from mcpo_rl.evaluation.journal import journal_path
+    from mcpo_rl.evaluation.kept import kept_evaluation
+
+    journal = None if output is None else journal_path(output)
+    if output is not None and restart:
+        for path in (output, journal_path(output)):
+            path.unlink(missing_ok=True)
+    if output is not None and (kept := kept_evaluation(output, generator, problems, samples, sampling)):
+        print(kept)
+        print(f"already evaluated: {output} (--restart evaluates anew)")
+        return kept
+    if journal is not None and journal.is_file():
+        print(f"{label}: goes on from {journal}", file=sys.stderr)
+    result: EvaluationResult
+    try:
+        with evaluation_progress(label) as progress, evaluation_progress(f"{label}: judge") as judging:
+            result = evaluate_with(
+                generator,
+                problems,
+                samples=samples,
+                sampling=sampling,
+                journal=journal,
+                verify_workers=verify_workers,
+                progress=progress,
+                judging=judging,
+            )
+    except KeyboardInterrupt:
+        kept_at = f"; the same command goes on from {journal}" if journal is not None else ""
+        print(f"mcpo-rl: stopped{kept_at}", file=sys.stderr)
+        return None
+    print(result)
+    if output is not None and journal is not None:
+        result.save(output)
+        journal.unlink(missing_ok=True)
+        print(f"written: {output}")
+    return result
+
+
+def _compare(other: EvaluationRecord, record: EvaluationRecord, args: argparse.Namespace) -> None:
+    from mcpo_rl.runs.files import write_text
+    from mcpo_rl.scores import compare_records
+
+    comparison = compare_records(other, record)
+    print(f"\n{record.model or 'this evaluation'} minus {other.model or args.against}, problem by problem:")
+    print(comparison)
+    if args.comparison is not None:
+        write_text(args.comparison, json.dumps(comparison.to_json(), indent=1) + "\n")
+        print(f"written: {args.comparison}")
+
+
+def evaluation_file(text: str) -> Path:
+    """Return the eval.json that a file or a run directory stands for.
+
+    Raises:
+        RunError: There is none.
+    """
+    path = Path(text)
+    if not path.is_dir():
+        return path
+    if not (path / "eval.json").is_file():
+        raise RunError(f"{path} has no eval.json; give the file of an evaluation, or a run that was evaluated.")
+    return path / "eval.json"
 
 
 def problem_sources(text: str, *, domain: str | None, limit: int | None, level: int) -> list[dict[str, Any]]:

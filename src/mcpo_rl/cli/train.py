@@ -54,7 +54,6 @@ def run(args: argparse.Namespace) -> int:
 
     recipe = load_recipe(args.recipe, overrides)
 
-    from mcpo_rl.cli.tables import evaluation_table
     from mcpo_rl.cli.training import run_training
 
     outcome = run_training(recipe, resume=resume, quiet=quiet)
@@ -67,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"stopped at step {outcome.step}; continue with{' ' if several else ':'}{how} {again}", file=sys.stderr)
         return 130
     if outcome.evaluation is not None:
-        print(evaluation_table(outcome.evaluation))
+        print(outcome.evaluation)
     if outcome.feature_source is not None:
         print(f"pool:   hidden states from {outcome.feature_source} (feature_source)")
     print(f"run:    {outcome.path}")

@@ -105,8 +105,8 @@ def evaluate_with(
         samples: k, completions drawn per problem.
         sampling: How to draw them; None: temperature 1, up to 512 tokens.
         journal: A file that keeps what was generated and judged as it comes. If it is there already, the evaluation
-            goes on from it, and ends as it would have without the interruption. It stays; delete it
-            (`Journal.remove`, or by hand) once the result is saved.
+            goes on from it, and ends as it would have without the interruption. It stays: delete it once the result
+            is saved.
         verify_workers: Completions judged at a time; None: as many as the verification service has workers.
         progress: Called at the start and after every batch with the completions generated so far and in all.
         judging: Called, once all are generated, with the completions judged so far and in all.
@@ -132,7 +132,7 @@ def evaluate_with(
     sampling = sampling or Sampling()
     _check(problems, samples, sampling)
     started = time.monotonic()
-    settings = {"samples": samples, **sampling.to_settings(), **generator.settings}
+    settings = settings_of(generator, samples, sampling)
     with contextlib.ExitStack() as stack:
         kept = None
         if journal is not None:
@@ -165,6 +165,11 @@ def evaluate_with(
         problems=list(problems),
         completions=completions,
     )
+
+
+def settings_of(generator: Generator, samples: int, sampling: Sampling) -> dict[str, Any]:
+    """Return what an evaluation notes of how it was made."""
+    return {"samples": samples, **sampling.to_settings(), **generator.settings}
 
 
 def problem_key(problem: Problem) -> str:

@@ -85,11 +85,6 @@ class Journal:
             for row, verdict in verdicts
         )
 
-    def remove(self) -> None:
-        """Delete the file: the result is saved."""
-        self._file.close()
-        self.path.unlink(missing_ok=True)
-
     def _append(self, lines: Iterable[dict[str, Any]]) -> None:
         try:
             self._write(lines)

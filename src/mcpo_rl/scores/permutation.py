@@ -47,7 +47,7 @@ def sign_flip_test(differences: Sequence[float] | FloatArray, *, draws: int = DR
     if len(sizes) == 1:
         most = max(int((array > 0).sum()), int((array < 0).sum()))
         tail = sum(math.comb(total, number) for number in range(most, total + 1))
-        return min(1.0, 2 * tail / 2**total)
+        return min(1.0, float(2 * tail / 2**total))
     found = abs(float(array.sum())) - _ROUNDING * float(np.abs(array).sum())
     if total <= ENUMERATED:
         sums = np.zeros(1)
