@@ -44,9 +44,9 @@ class MeasuresInterference:
     _scored: Any
     _log_metrics: Callable[[str, dict[str, float]], None]
 
-    _points: Sequence[Point] = ()
-    _gradients: DomainGradients | None = None
-    _hooks: Sequence[RemovableHandle] = ()
+    _gradient_points: Sequence[Point] = ()
+    _domain_gradients: DomainGradients | None = None
+    _point_hooks: Sequence[RemovableHandle] = ()
 
     def _set_up_interference(self) -> None:
         """Find where to measure; called at the end of construction.
@@ -66,7 +66,7 @@ class MeasuresInterference:
             raise ConfigError(f"interference_layers cannot be measured: {problem} Leave it out.")
         if problem:
             logger.info("Interference is not measured (interference_steps=0 says so): %s", problem)
-        self._points = points
+        self._gradient_points = points
 
     def _not_measurable(self) -> str:
         if self.args.torch_compile:
@@ -79,7 +79,7 @@ class MeasuresInterference:
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
-        if self._points and self.model.training and self._scored is not None:
+        if self._gradient_points and self.model.training and self._scored is not None:
             groups = halves_by_prompt(self._scored.domains.tolist(), self._scored.prompts.tolist())
             count = len(batch["completion_ids"])
             first = self.accelerator.process_index * count
@@ -95,28 +95,28 @@ class MeasuresInterference:
         return loss
 
     def _interference_is_due(self) -> bool:
-        return bool(self._points) and self.state.global_step % self.args.interference_steps == 0
+        return bool(self._gradient_points) and self.state.global_step % self.args.interference_steps == 0
 
     def _hook_points(self, model: Any, inputs: dict[str, Any]) -> None:
         """Read x_t and d_t of this micro-batch: until `_release_points`, as checkpointing runs layers a second time."""
         self._release_points()
-        if self._gradients is None:
+        if self._domain_gradients is None:
             double = self.model.dtype == torch.float64
-            self._gradients = DomainGradients(
-                self._points,
+            self._domain_gradients = DomainGradients(
+                self._gradient_points,
                 len(self.domains.names),
                 self.args.interference_sketch_dim,
                 self.accelerator.device,
                 torch.float64 if double else torch.float32,
             )
         groups, factor = inputs[GROUPS].tolist(), self._gradient_factor()
-        self._gradients.count(groups)
+        self._domain_gradients.count(groups)
         # The tokens of the completion are scored by the hidden states of the tokens before each.
         tail = inputs["completion_ids"].shape[1] + 1
-        modules = modules_of(unwrapped(self.accelerator, model), self._points)
-        self._hooks = [
-            module.register_forward_hook(_reader(self._gradients, number, point, groups, factor, tail))
-            for number, (point, module) in enumerate(zip(self._points, modules, strict=True))
+        modules = modules_of(unwrapped(self.accelerator, model), self._gradient_points)
+        self._point_hooks = [
+            module.register_forward_hook(_reader(self._domain_gradients, number, point, groups, factor, tail))
+            for number, (point, module) in enumerate(zip(self._gradient_points, modules, strict=True))
         ]
 
     def _gradient_factor(self) -> float:
@@ -126,9 +126,9 @@ class MeasuresInterference:
         return float(1 / (loss_scale * self.accelerator.num_processes))
 
     def _release_points(self) -> None:
-        for hook in self._hooks:
+        for hook in self._point_hooks:
             hook.remove()
-        self._hooks = ()
+        self._point_hooks = ()
 
     # -- an optimizer step ---------------------------------------------------------------------------------------------
 
@@ -137,12 +137,12 @@ class MeasuresInterference:
         try:
             loss: Tensor = super().training_step(*args, **kwargs)  # type: ignore[misc]
         except BaseException:
-            self._gradients = None
+            self._domain_gradients = None
             raise
         finally:
             self._release_points()
-        if self._gradients is not None and self.accelerator.sync_gradients:
-            gradients, self._gradients = self._gradients, None
+        if self._domain_gradients is not None and self.accelerator.sync_gradients:
+            gradients, self._domain_gradients = self._domain_gradients, None
             self._log_metrics("train", self._read(gradients))
         return loss
 
