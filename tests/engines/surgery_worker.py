@@ -14,9 +14,9 @@ from trainers.rollouts import fixed_rollouts
 
 KEYS = (
     "grad_norm",
-    "interference/norm/code",
-    "interference/cosine/code/math",
-    "interference/cosine/code/logic",
+    "surgery/norm/code",
+    "surgery/cosine/code/math",
+    "surgery/cosine/code/logic",
     "surgery/projected",
     "surgery/norm_ratio",
 )

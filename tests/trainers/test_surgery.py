@@ -15,8 +15,9 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from mcpo_rl.errors import ConfigError
+from mcpo_rl.trainers.trl import MCPOConfig, MCPOTrainer
 from mcpo_rl.trainers.trl.surgery import PCGradConfig, PCGradTrainer
-from mcpo_rl.trainers.trl.surgery.gradients import DomainGradients
+from mcpo_rl.trainers.trl.surgery.gradients import SeparateGradients
 from mcpo_rl.trainers.trl.surgery.projection import combined_norm, project_conflicting, random_orders
 from mcpo_rl.trainers.trl.surgery.requirements import check_surgery
 
@@ -91,7 +92,7 @@ def as_it_is(values: torch.Tensor, how: str) -> torch.Tensor:
 @pytest.mark.parametrize("by_module", [False, True])
 def test_gradients_of_domains_are_kept_apart(by_module):
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)).double()
-    gradients = DomainGradients(model, by_module=by_module)
+    gradients = SeparateGradients(model, by_module=by_module)
     rows = torch.tensor([[1.0, 2.0], [-3.0, 1.0], [0.5, -1.0]], dtype=torch.float64)
     expected: dict[int, list[torch.Tensor]] = {}
     for domain, row in ((0, 0), (2, 1), (0, 2)):  # domain 1 has no rollout
@@ -228,6 +229,7 @@ def test_a_step_is_pcgrad_on_the_gradients_of_autograd(make_trainer, make_args, 
     trainer, errors = train_compared(make_trainer, make=make_args, **options)
     assert max(errors) < 1e-6  # TRL's fused LM head itself works in float32
     assert sum(history(trainer, "surgery/projected")) > 0  # there was something to project
+    assert min(history(trainer, "surgery/norm/code")) > 0
 
 
 def test_with_a_reference_model(make_trainer, make_args, tmp_path):
@@ -281,9 +283,8 @@ def test_without_conflict_it_is_grpo_with_one_it_is_not(make_trainer, make_args)
         trainer = make_trainer(rewards=reward, trainer_class=cls, args=make_args(config, **options), dataset=rows)
         trainer.train()
         found[name] = trainer
-    cosine = history(found["same"], "interference/cosine/code/math")
-    assert cosine[0] > 0.5 and history(found["opposed"], "interference/cosine/code/math") == pytest.approx([-cosine[0]])
-    assert history(found["opposed"], "interference/conflict") == [1.0]
+    cosine = history(found["same"], "surgery/cosine/code/math")
+    assert cosine[0] > 0.5 and history(found["opposed"], "surgery/cosine/code/math") == pytest.approx([-cosine[0]])
     assert history(found["same"], "surgery/projected") == [0.0]
     assert history(found["opposed"], "surgery/projected") == [1.0]
     assert history(found["same"], "surgery/norm_ratio") == pytest.approx([1.0])
@@ -294,8 +295,23 @@ def test_without_conflict_it_is_grpo_with_one_it_is_not(make_trainer, make_args)
     assert history(found["opposed"], "grad_norm") != pytest.approx(
         history(found["plain opposed"], "grad_norm"), rel=0.05
     )
-    shares = [history(found["same"], f"interference/share/{name}")[0] for name in ("code", "math")]
-    assert sum(shares) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("layers", [None, ["down_proj"]])
+def test_interference_is_measured_as_without_surgery(make_trainer, make_args, layers):
+    logs = []
+    for cls, config, options in (
+        (MCPOTrainer, MCPOConfig, {"contrastive_coef": 0.0}),
+        (PCGradTrainer, PCGradConfig, {}),
+    ):
+        args = make_args(config, max_steps=2, interference_steps=1, interference_layers=layers, **options)
+        trainer = make_trainer(rewards=opposed_reward, trainer_class=cls, args=args)
+        trainer.train()
+        logs.append({key: value for key, value in trainer.state.log_history[0].items() if "interference/" in key})
+    assert logs[1] == pytest.approx(logs[0], rel=1e-4) and len(logs[0]) > 8
+    with pytest.raises(ConfigError, match="for one domain at a time"):
+        args = make_args(PCGradConfig, gradient_checkpointing=True, interference_layers=["down_proj"])
+        make_trainer(trainer_class=PCGradTrainer, args=args)
 
 
 def test_evaluation_in_between_and_the_time_of_a_step(make_trainer, make_args):

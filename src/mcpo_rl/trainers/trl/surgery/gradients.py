@@ -16,7 +16,7 @@ Reduce = Callable[[Tensor, str], Tensor]
 """`accelerator.reduce`: a tensor and `sum` or `mean`, over the ranks."""
 
 
-class DomainGradients:
+class SeparateGradients:
     """One gradient for each domain, gathered over the micro-batches of an optimizer step.
 
     Memory: as many gradients of the trained parameters as the step has domains, where plain training has one.
