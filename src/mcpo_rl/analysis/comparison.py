@@ -42,7 +42,7 @@ def comparison_sections(families: Sequence[Family]) -> list[Section]:
             Group(panels=tuple(forest_panels(data, _lines(families, folder)))),
             Group("Gains and what they cost", _GAINS, table=gains_table(data)),
         )
-        sections.append(Section(anchor, title, "Comparison", groups, tuple(in_words(data))))
+        sections.append(Section(anchor, title, "Comparison", groups, tuple(conditions(data))))
     return sections
 
 
@@ -57,8 +57,19 @@ _GAINS = (
 )
 
 
-def in_words(data: ComparisonData) -> list[str]:
-    """Return what was compared on which budget, who is better than the reference, and what is still missing."""
+def headlines(data: ComparisonData) -> list[str]:
+    """Return who is better than the reference, and how much the worst domain of each method gained."""
+    sentences = [_against(data, row) for row in data.rows if row.against.known]
+    worst = [
+        f"{row.label} {sign(row.worst_gain.value)} ({row.worst_domain})" for row in data.rows if row.worst_gain.known
+    ]
+    if worst:
+        sentences.append(f"The smallest gain of a domain, averaged over the seeds: {', '.join(worst)}.")
+    return sentences
+
+
+def conditions(data: ComparisonData) -> list[str]:
+    """Return what was compared on which budget, what is still missing, and what limits the comparison."""
     budget = data.budget
     sentences = [
         f"{listed([row.label for row in data.rows])} from {data.model or 'one model'}, "
@@ -66,14 +77,6 @@ def in_words(data: ComparisonData) -> list[str]:
         f"{budget.get('steps', '?')} optimizer steps of {budget.get('rollouts_per_step', math.nan):g} rollouts. "
         f"Budget {budget.get('convention', '')}: {budget.get('text', '')}."
     ]
-    for row in data.rows:
-        if row.against.known:
-            sentences.append(_against(data, row))
-    worst = [
-        f"{row.label} {sign(row.worst_gain.value)} ({row.worst_domain})" for row in data.rows if row.worst_gain.known
-    ]
-    if worst:
-        sentences.append(f"The smallest gain of a domain, averaged over the seeds: {', '.join(worst)}.")
     missing = [f"{row.label} seed {seed} ({why})" for row in data.rows for seed, why in row.missing.items()]
     if missing:
         sentences.append(f"Not finished, and not in the numbers: {'; '.join(missing)}.")
@@ -215,7 +218,9 @@ def _against(data: ComparisonData, row: MethodRow) -> str:
         f"{_difference(row.against)}, {verdict}."
     )
     clear = [
-        f"{domain} {_difference(value)}" for domain, value in row.against_domains.items() if value.known and value.clear
+        f"{domain} {_difference(row.against_domains[domain])}"
+        for domain in ordered(row.against_domains)
+        if row.against_domains[domain].clear
     ]
     return f"{sentence} Clear in {listed(clear)}." if clear else sentence
 

@@ -118,9 +118,18 @@ def shares_of(counts: Mapping[Pair, float]) -> dict[Pair, float]:
     return {pair: count / totals[pair[0]] for pair, count in counts.items() if totals[pair[0]] and pair[0] != pair[1]}
 
 
-def accuracy_panel(runs: Sequence[RunData], domains: Sequence[str]) -> Panel | None:
-    """Return held-out accuracy before and after training with 95% intervals, one row per domain and run."""
-    shown = [(place, run, run.end) for place, run in enumerate(runs) if run.end is not None]
+def accuracy_panel(
+    runs: Sequence[RunData], domains: Sequence[str], places: Sequence[int] | None = None
+) -> Panel | None:
+    """Return held-out accuracy before and after training with 95% intervals, one row per domain and run.
+
+    Args:
+        runs: Those without an evaluation are left out.
+        domains: In the order of the rows.
+        places: For every run the place that decides its colour; by default that among `runs`.
+    """
+    numbered = zip(range(len(runs)) if places is None else places, runs, strict=True)
+    shown = [(place, run, run.end) for place, run in numbered if run.end is not None]
     judged = [d for d in domains if any(d in end.domains and end.domains[d].accuracy.problems for _, _, end in shown)]
     if not judged:
         return None
