@@ -1,8 +1,8 @@
-"""The data of the rollout explorer: the kept rollouts of a run as columns, with their places on the map and their pairs.
+"""The data of the rollout explorer: a run's kept rollouts as columns, with their places on the map and their pairs.
 
-A page holds at most `MOST_ROLLOUTS` rollouts and `MOST_BYTES` of packed data, shared evenly by its runs. Of more rollouts
-an even choice is taken in which anchors come with their positives and hardest negatives; texts give way first: their
-middle is left out.
+A page holds at most `MOST_ROLLOUTS` rollouts and `MOST_BYTES` of packed data, shared evenly by its runs. Of more
+rollouts an even choice is taken in which anchors come with their positives and hardest negatives; texts give way first:
+their middle is left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mcpo_rl.analysis.geometry import Projection, Space, project
+from mcpo_rl.analysis.geometry import Space, project
 from mcpo_rl.analysis.links import AnchorPairs, Pair, StepPairs, pairs_of
 from mcpo_rl.analysis.loading import RunData
 from mcpo_rl.analysis.packing import packed

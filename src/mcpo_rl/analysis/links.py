@@ -1,7 +1,8 @@
 """Why a rollout had the pairs it had: its positives with their scores, its hardest negatives, its own domain.
 
-The chosen positives and their transferability are read from the kept rollouts. The rest follows from the kept embeddings
-and the kept settings of the term by the rules of `mcpo_rl.objective.pairs`; it is not stored with every rollout.
+The chosen positives and their transferability are read from the kept rollouts. The rest follows from the kept
+embeddings and the kept settings of the term by the rules of `mcpo_rl.objective.pairs`; it is not stored with every
+rollout.
 
 Axes: N rollouts of a step, m width of the embeddings, A anchors of a block, K negatives.
 """
@@ -162,7 +163,7 @@ class _Meeting:
 
 
 def _nearest(rows: IntArray, similarity: FloatArray, most: int) -> list[Pair]:
-    """Return the `most` of `rows` with the highest finite `similarity`, highest first; ties in the order of the rows."""
+    """Return the `most` of `rows` with the highest finite `similarity`, highest first; ties as the rows are ordered."""
     most = min(most, len(rows))
     best = np.argpartition(-similarity, most - 1)[:most] if 0 < most < len(rows) else np.arange(len(rows))
     best = best[np.lexsort((best, -similarity[best]))]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mcpo_rl.analysis.curves import contrastive_panels, domain_curves
-from mcpo_rl.analysis.figures import accuracy_panel, borrowing_panel
+from mcpo_rl.analysis.explorer import SPACES, explorer_runs
+from mcpo_rl.analysis.figures import accuracy_panel
 from mcpo_rl.analysis.loading import RunData, load_runs
+from mcpo_rl.analysis.packing import embedded
 from mcpo_rl.analysis.palette import domain_colours, ordered, run_line
 from mcpo_rl.analysis.panel import Panel
-from mcpo_rl.analysis.rollouts import MOST_POINTS, SPACES, examples, map_data
+from mcpo_rl.analysis.sections import sections
 from mcpo_rl.analysis.summary import compare_runs, summarize_run
 from mcpo_rl.errors import MissingDependencyError
 from mcpo_rl.runs.files import write_text
+
+SCRIPTS = ("base.js", "store.js", "plane.js", "map.js", "list.js", "reader.js", "explorer.js")
+"""One script in this order: each uses only what stands before it."""
+STYLES = ("report.css", "explorer.css")
 
 
 def write_report(runs: Sequence[str | Path], output: str | Path) -> Path:
@@ -25,7 +29,7 @@ def write_report(runs: Sequence[str | Path], output: str | Path) -> Path:
     The page needs no network: plotly.js is inside, and a content security policy forbids every request.
 
     Args:
-        runs: Run directories, in the order in which they are shown; finished or not.
+        runs: Run directories and directories of comparisons, in the order in which they are shown; finished or not.
         output: The HTML file.
 
     Raises:
@@ -44,66 +48,54 @@ def _page(runs: Sequence[RunData], plotly_js: str) -> str:
 
     domains = ordered(domain for run in runs for domain in run.domains)
     colours = domain_colours(domains)
+    explorer = explorer_runs(runs, domains)
+    parts = sections(runs)
     figures = _Figures()
-    maps = [data for run in runs if (data := map_data(run, domains)) is not None]
-    contrastive = [run for run in runs if run.is_contrastive]
     # Everything goes through the escaping of this environment; only our own files and the JSON are marked as safe.
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_file("report.html")).render(
-        css=_file("report.css"),
-        js=_file("report.js"),
-        plotly_js=plotly_js,
-        title=" · ".join(run.name for run in runs),
-        domains=domains,
-        colours=colours,
-        runs=[
+    environment.globals.update(number=figures.number)
+    template = environment.from_string(_file("report.html"))
+    facts = {
+        "css": "".join(_file(name) for name in STYLES),
+        "js": "".join(_file(name) for name in SCRIPTS),
+        "plotly_js": plotly_js,
+        "title": " · ".join(run.name for run in runs),
+        "links": [("summary", "Summary"), *((p.anchor, p.short) for p in parts), *_LAST_LINKS],
+        "domains": domains,
+        "colours": colours,
+        "runs": [
             {"data": run, "summary": summarize_run(run, domains), "line": run_line(place)}
             for place, run in enumerate(runs)
         ],
-        comparison=compare_runs(runs),
-        accuracy=figures.add(accuracy_panel(runs, domains)),
-        curves={heading: figures.add_all(p) for heading, p in domain_curves(runs, domains, colours).items()},
-        contrastive=[
-            {"name": run.name, "panels": [(figures.add(panel), text) for panel, text in contrastive_panels(run)]}
-            for run in contrastive
-        ],
-        borrowing=figures.add_all([panel for run in contrastive if (panel := borrowing_panel(run)) is not None]),
-        maps=maps,
-        spaces=SPACES,
-        most_points=MOST_POINTS,
-        examples=[
-            {"name": run.name, "step": found[0], "examples": found[1]}
-            for run in runs
-            if (found := examples(run, domains))
-        ],
-        page_data=_embedded(
-            {"figures": figures.plots, "maps": maps, "domains": domains, "colours": colours, "spaces": SPACES}
-        ),
-    )
+        "comparison": compare_runs(runs),
+        "accuracy": accuracy_panel(runs, domains),
+        "sections": parts,
+        "explorer": explorer,
+    }
+    body = template.render(**facts)
+    data = {
+        "figures": figures.plots,
+        "domains": domains,
+        "colours": colours,
+        "spaces": SPACES,
+        "explorer": [{"name": run.name, "shown": run.shown, "kept": run.kept} for run in explorer],
+    }
+    return body.replace(_DATA, embedded(data), 1)
+
+
+_LAST_LINKS = (("rollouts", "Rollouts"), ("about", "About"))
+_DATA = "<!-- the page's data -->"
 
 
 class _Figures:
-    """Collects the figures of the page: the template places them by number, the script draws them."""
+    """Numbers the figures as the template places them; the script draws them by their numbers."""
 
     def __init__(self) -> None:
         self.plots: list[dict[str, Any]] = []
 
-    def add(self, panel: Panel | None) -> dict[str, Any] | None:
-        if panel is None:
-            return None
+    def number(self, panel: Panel) -> int:
         self.plots.append(panel.figure)
-        return {"number": len(self.plots) - 1, "panel": panel}
-
-    def add_all(self, panels: Sequence[Panel]) -> list[dict[str, Any] | None]:
-        return [self.add(panel) for panel in panels]
-
-
-def _embedded(data: object) -> str:
-    """Return `data` as JSON that cannot end the script element it stands in, whatever a model wrote."""
-    text = json.dumps(
-        data, allow_nan=False, separators=(",", ":")
-    )  # ASCII only: U+2028 and lone surrogates are escaped
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+        return len(self.plots) - 1
 
 
 def _file(name: str) -> str:
