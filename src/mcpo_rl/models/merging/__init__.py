@@ -1,0 +1,10 @@
+"""One model out of several that were trained from the same base: their weight deltas, put together.
+
+Tensor by tensor and shard by shard: a model as large as the disk holds can be merged in the memory of its largest
+tensors. Weights that are not in safetensors files, and LoRA, are first made into such files, one model at a time.
+"""
+
+from mcpo_rl.models.merging.forms import FORMS, MergeOptions
+from mcpo_rl.models.merging.merge import MergeReport, merge_models
+
+__all__ = ["FORMS", "MergeOptions", "MergeReport", "merge_models"]
