@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mcpo_rl.analysis.explorer import SPACES, explorer_runs
-from mcpo_rl.analysis.figures import accuracy_panel
 from mcpo_rl.analysis.loading import RunData, load_runs
 from mcpo_rl.analysis.packing import embedded
-from mcpo_rl.analysis.palette import domain_colours, ordered, run_line
+from mcpo_rl.analysis.palette import domain_colours, ordered
 from mcpo_rl.analysis.panel import Panel
 from mcpo_rl.analysis.sections import sections
-from mcpo_rl.analysis.summary import compare_runs, summarize_run
+from mcpo_rl.analysis.summary import overview
 from mcpo_rl.errors import MissingDependencyError
 from mcpo_rl.runs.files import write_text
 
@@ -59,16 +58,11 @@ def _page(runs: Sequence[RunData], plotly_js: str) -> str:
         "css": "".join(_file(name) for name in STYLES),
         "js": "".join(_file(name) for name in SCRIPTS),
         "plotly_js": plotly_js,
-        "title": " · ".join(run.name for run in runs),
+        "overview": overview(runs),
         "links": [("summary", "Summary"), *((p.anchor, p.short) for p in parts), *_LAST_LINKS],
         "domains": domains,
         "colours": colours,
-        "runs": [
-            {"data": run, "summary": summarize_run(run, domains), "line": run_line(place)}
-            for place, run in enumerate(runs)
-        ],
-        "comparison": compare_runs(runs),
-        "accuracy": accuracy_panel(runs, domains),
+        "runs": runs,
         "sections": parts,
         "explorer": explorer,
     }

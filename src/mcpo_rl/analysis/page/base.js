@@ -1,5 +1,5 @@
 "use strict";
-// The page as a whole: its data, its colours, its figures. The files of this folder are one script, in the order of page.py.
+// The page as a whole: its data, its colours, its figures. The files of this folder are one script, in the order of report.py.
 
 const page = JSON.parse(document.getElementById("page-data").textContent);
 const plotSettings = { displayModeBar: false, responsive: true };
