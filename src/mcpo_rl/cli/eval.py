@@ -34,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "eval",
         help="accuracy per domain of a model, with 95%% intervals",
-        description="Sample completions, verify them and print accuracy per domain with 95%% intervals: avg@k, pass@k\n"
+        description="Sample completions, verify them and print accuracy per domain with 95% intervals: avg@k, pass@k\n"
         "and maj@k, per domain and source. With --output the evaluation can be stopped at any time: the same\n"
         "command goes on where it was.",
         epilog="examples:\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 CONFIG = "adapter_config.json"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def lora_config_file(name: str) -> Path | None:
@@ -25,11 +27,14 @@ def lora_config_file(name: str) -> Path | None:
     if path.is_dir():
         own = path / CONFIG
         return own if own.is_file() and not (path / "config.json").is_file() else None
-    if importlib.util.find_spec("peft") is None:
+    if _HUB_ID.fullmatch(name) is None or importlib.util.find_spec("peft") is None:
         return None
     from transformers.utils import find_adapter_config_file
 
-    found = find_adapter_config_file(name)
+    try:
+        found = find_adapter_config_file(name)
+    except OSError:  # no such repository, or no way to it: whoever loads the model says so
+        return None
     return Path(found) if found else None
 
 
