@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import NoReturn, TextIO
 
 from mcpo_rl import __version__
-from mcpo_rl.cli import bench, coldstart, data, demo, doctor, ranks, report, train, verify
+from mcpo_rl.cli import bench, coldstart, compare, data, demo, doctor, merge, ranks, report, train, verify
 from mcpo_rl.cli import eval as evaluate
 from mcpo_rl.errors import MCPOError, nearest
 
@@ -25,6 +25,8 @@ COMMANDS: dict[str, ModuleType] = {
     "demo": demo,
     "train": train,
     "eval": evaluate,
+    "compare": compare,
+    "merge": merge,
     "verify": verify,
     "report": report,
     "data": data,

@@ -10,31 +10,10 @@
 
 Runs are separate commands (`mcpo-rl train`, `mcpo-rl merge`): this package plans them, starts them and reads the run
 directories that they leave. It imports neither torch nor a trainer.
+
+    methods     the methods by name, and the two conventions of a budget
+    budget      a recipe cut down to one domain's part
+    planning    from a recipe to a plan;  plan: its tasks and its files
+    running     runs the tasks;  processes: as processes of their own
+    outcomes    what the runs left;  seeds, averages: estimates;  result: all of it;  table: for people
 """
-
-from mcpo_rl.comparison.budget import BUDGETS, Batch
-from mcpo_rl.comparison.methods import METHODS, Method, methods_of
-from mcpo_rl.comparison.plan import Plan, Task, read_plan
-from mcpo_rl.comparison.planning import make_plan
-from mcpo_rl.comparison.result import ComparisonResult, Row, collect
-from mcpo_rl.comparison.running import Failed, run_tasks
-from mcpo_rl.comparison.seeds import SeedDifference, SeedEstimate
-
-__all__ = [
-    "BUDGETS",
-    "METHODS",
-    "Batch",
-    "ComparisonResult",
-    "Failed",
-    "Method",
-    "Plan",
-    "Row",
-    "SeedDifference",
-    "SeedEstimate",
-    "Task",
-    "collect",
-    "make_plan",
-    "methods_of",
-    "read_plan",
-    "run_tasks",
-]

@@ -15,14 +15,6 @@ from mcpo_rl.data.mixture.options import mixture_options
 from mcpo_rl.data.mixture.weights import shares_of
 from mcpo_rl.errors import ConfigError
 
-BUDGETS = {
-    "per-domain": "every domain gets the same rollouts with every method: a specialist gets those that the mixture "
-    "gives its domain, and all specialists together cost what one run on the mixture costs",
-    "total": "every model gets the same rollouts in all: a specialist gets as many of its one domain as a run on the "
-    "mixture gets of all domains, and all specialists together cost as many runs",
-}
-"""The two conventions, as they are stated beside the results. They differ for `single` and what is merged from it."""
-
 _TOLERANCE = 10**6  # largest denominator of a share: 0.3333333 is a third
 
 
@@ -94,7 +86,7 @@ def specialist_part(batch: Batch, steps: int, share: float, budget: str) -> Part
         batch: Of the recipe.
         steps: S.
         share: w_d.
-        budget: One of `BUDGETS`.
+        budget: One of `methods.BUDGETS`.
     """
     if budget == "total":
         return Part(steps=steps, share=1.0, changes={})

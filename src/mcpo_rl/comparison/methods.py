@@ -1,4 +1,4 @@
-"""The methods that can be compared, by name."""
+"""The methods that can be compared, by name, and what each may spend. Imports nothing heavy: `--help` lists them."""
 
 from __future__ import annotations
 
@@ -77,6 +77,15 @@ METHODS: dict[str, Method] = {
     ),
 }
 """Name to method, in the order of the tables."""
+
+
+BUDGETS = {
+    "per-domain": "every domain gets the same rollouts with every method: a specialist gets those that the mixture "
+    "gives its domain, and all specialists together cost what one run on the mixture costs",
+    "total": "every model gets the same rollouts in all: a specialist gets as many of its one domain as a run on the "
+    "mixture gets of all domains, and all specialists together cost as many runs",
+}
+"""The two conventions, as they are stated beside the results. They differ for `single` and what is merged from it."""
 
 
 def methods_of(names: Sequence[str]) -> list[str]:

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import quote
 
 from mcpo_rl.comparison.budget import (
-    BUDGETS,
     Batch,
     Part,
     domain_shares,
@@ -19,7 +18,7 @@ from mcpo_rl.comparison.budget import (
     specialist_part,
     stage_parts,
 )
-from mcpo_rl.comparison.methods import METHODS, methods_of
+from mcpo_rl.comparison.methods import BUDGETS, METHODS, methods_of
 from mcpo_rl.comparison.plan import EarlierPlan, Plan, Task
 from mcpo_rl.config import Recipe
 from mcpo_rl.errors import ConfigError

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcpo_rl.comparison.averages import Values, difference_of, estimate_of, mean_over, minus, values_of
-from mcpo_rl.comparison.budget import BUDGETS
-from mcpo_rl.comparison.methods import METHODS
+from mcpo_rl.comparison.methods import BUDGETS, METHODS
 from mcpo_rl.comparison.outcomes import (
     Cost,
     Outcome,

@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mcpo_rl.comparison.budget import BUDGETS
-from mcpo_rl.comparison.methods import METHODS
+from mcpo_rl.comparison.methods import BUDGETS, METHODS
 from mcpo_rl.comparison.outcomes import Cost
 from mcpo_rl.comparison.result import ComparisonResult, Differences
 from mcpo_rl.comparison.seeds import FEWEST_SEEDS, SeedDifference, SeedEstimate
@@ -112,8 +111,8 @@ def notes(result: ComparisonResult) -> Iterator[str]:
     yield f"Budget {plan.budget}: {BUDGETS[plan.budget]}."
     if len(plan.seeds) > 1:
         yield (
-            "[low, high]: 95% interval over seeds (Student's t): how much another seed would change, not which problems "
-            "were asked."
+            "[low, high]: 95% interval over seeds (Student's t): how much another seed would change, not which "
+            "problems were asked."
         )
     cells = [cell for row in accuracy_grid(result) for cell in row]
     if any(cell.problems for cell in cells):

@@ -1,0 +1,221 @@
+"""`mcpo-rl compare`: several methods from one recipe, over seeds, on an equal budget."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from mcpo_rl.comparison.methods import BUDGETS, METHODS
+from mcpo_rl.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from mcpo_rl.comparison.plan import EarlierPlan, Plan
+    from mcpo_rl.config import Recipe
+
+REFUSED = {
+    "method": "name the methods with --methods",
+    "seed": "name the seeds with --seeds",
+    "output_dir": "say where the comparison goes with --output",
+    "domains": "it trains on all domains of the problems",
+}
+"""Keys of a recipe that a comparison sets itself."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add this command to `subparsers`."""
+    methods = "\n".join(f"  {name:<22} {method.about}" for name, method in METHODS.items())
+    parser = subparsers.add_parser(
+        "compare",
+        help="train several methods from one recipe, over seeds, and compare them",
+        usage="mcpo-rl compare RECIPE|DIR [--methods A,B] [--seeds 0,1,2] [--output DIR] [--key value ...]",
+        description="Train several methods from one recipe: same base, problems and order, equal rollouts and\n"
+        "optimizer steps, several seeds. Ends with a table (mean, 95% interval over seeds, worst-domain gain, gain\n"
+        "over single-domain training, cost) in comparison.json, .md and .tex. Any key of the recipe can be set as\n"
+        "`--key value`. Ctrl-C stops with checkpoints; --resume, or naming the directory, goes on.\n\n"
+        f"methods:\n{methods}",
+        epilog="examples:\n"
+        "  mcpo-rl compare demo --methods grpo,mcpo,single --seeds 0,1,2 --output runs/compare\n"
+        "  mcpo-rl compare runs/compare --methods merge,pcgrad        add methods to it\n"
+        "  mcpo-rl compare my.yaml --methods grpo,mcpo --jobs 4 --max_steps 200",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(print_help=parser.print_help)
+    parser.add_argument("recipe", metavar="RECIPE|DIR", help="a recipe, or the directory of a comparison to go on with")
+    _add_options(parser)
+    parser.add_argument("overrides", nargs=argparse.REMAINDER, metavar="--key value", help="change keys of the recipe")
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--methods", metavar="A,B", help="which (default: grpo,mcpo,single)")
+    parser.add_argument("--seeds", metavar="N,M", help="training seeds (default: 0,1,2)")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="default: the recipe's output_dir with -compare")
+    parser.add_argument(
+        "--budget",
+        choices=tuple(BUDGETS),
+        help="what specialists get: the rollouts that the mixture gives their domain (per-domain, default), or as many "
+        "as a run on the mixture gets in all (total)",
+    )
+    parser.add_argument("--order", metavar="A,B", help="the domains as `sequential` takes them (default: the recipe's)")
+    parser.add_argument("--against", metavar="METHOD", help="what the others are held against (default: grpo)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time; they share the GPUs or cores")
+    parser.add_argument(
+        "--launch", metavar="WORDS", help="launcher of each run, e.g. 'accelerate launch --num_processes 8'"
+    )
+    parser.add_argument(
+        "--plan", action="store_true", help="write the plan and recipes, print the commands, run nothing"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the comparison in --output")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+class _Words(argparse.ArgumentParser):
+    """Reads our options out of the words after the recipe; what is left are overrides."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan, run what is not finished, and print the table; 1 where runs failed, 130 after Ctrl-C."""
+    if {"-h", "--help"} & set(args.overrides):
+        args.print_help()
+        return 0
+    words = _Words(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    _add_options(words)
+    words.add_argument("--debug", action="store_true")
+    found, overrides = words.parse_known_args(args.overrides)
+    for name, value in vars(found).items():
+        if name != "jobs" or "--jobs" in " ".join(args.overrides):
+            setattr(args, name, value)
+    if args.jobs < 1:
+        raise ConfigError(f"--jobs is {args.jobs}; it must be at least 1.")
+    plan = _plan(args, overrides)
+
+    from mcpo_rl.cli.compare_progress import plan_text, watching
+    from mcpo_rl.comparison.processes import Processes
+    from mcpo_rl.comparison.result import collect
+    from mcpo_rl.comparison.running import run_tasks
+    from mcpo_rl.comparison.table import save_tables, text
+
+    if not args.quiet or args.plan:
+        print(plan_text(plan))
+    processes = Processes(plan, jobs=args.jobs, launcher=shlex.split(args.launch or ""), gpus=_gpus())
+    plan.write()
+    if args.plan:
+        print("\n".join(shlex.join(["mcpo-rl", *plan.words(task)]) for task in plan.tasks))
+        return 0
+    with watching(plan, quiet=args.quiet) as watcher:
+        ended = run_tasks(plan, processes, watcher, jobs=args.jobs)
+    result = collect(plan, reference=args.against)
+    result.save()
+    save_tables(result)
+    if any(row.seeds for row in result.rows):
+        print("", text(result), "", f"written: {plan.path}/comparison.json, .md, .tex", sep="\n")
+        print(f"report:  mcpo-rl report {shlex.quote(str(plan.path))}")
+    for failure in ended.failed:
+        print(f"mcpo-rl: error: {failure.task.name}: {failure.reason}", file=sys.stderr)
+    if ended.interrupted or ended.failed:
+        print(f"go on with:\n  mcpo-rl compare {shlex.quote(str(plan.path))}", file=sys.stderr)
+    return 130 if ended.interrupted else 1 if ended.failed else 0
+
+
+def _plan(args: argparse.Namespace, overrides: list[str]) -> Plan:
+    from collections import Counter
+
+    from mcpo_rl.cli.trainer_config import training_config
+    from mcpo_rl.cli.training_data import training_data
+    from mcpo_rl.comparison.budget import Batch
+    from mcpo_rl.comparison.planning import make_plan
+    from mcpo_rl.config import recipe_from_mapping
+
+    recipe, output, earlier = _recipe(args, overrides)
+    config = training_config(recipe, output)
+    batch = Batch(
+        per_device=config.per_device_train_batch_size,
+        accumulation=config.gradient_accumulation_steps,
+        num_generations=config.num_generations,
+        generation_batch=config.generation_batch_size,
+        steps_per_generation=config.steps_per_generation,
+        num_iterations=config.num_iterations,
+        in_rollouts=recipe.training.get("generation_batch_size") is not None,
+    )
+    new = earlier is None
+    plan = make_plan(
+        output,
+        recipe,
+        batch,
+        Counter(training_data(recipe.problems).dataset["domain"][:]),
+        methods=_listed(args.methods) or (["grpo", "mcpo", "single"] if new else []),
+        seeds=_seeds(args.seeds) or ([0, 1, 2] if new else []),
+        budget=args.budget or (earlier.budget if earlier is not None else "per-domain"),
+        order=_listed(args.order) or (earlier.order if earlier is not None else ()),
+        earlier=earlier,
+    )
+    if args.against is not None and args.against not in plan.methods:
+        raise ConfigError(f"--against {args.against}: the comparison has {', '.join(plan.methods)}.")
+    # Every kind of run is checked before the first one starts, not when its turn comes.
+    for task in plan.tasks:
+        if task.kind == "train" and task.seed == plan.seeds[0]:
+            training_config(recipe_from_mapping(task.recipe, where=task.name), plan.run(task))
+    return plan
+
+
+def _recipe(args: argparse.Namespace, overrides: list[str]) -> tuple[Recipe, Path, EarlierPlan | None]:
+    """Return the recipe, the comparison's directory, and what that holds already."""
+    from mcpo_rl.cli.sandbox_options import as_overrides
+    from mcpo_rl.comparison.plan import read_plan
+    from mcpo_rl.config import load_recipe, parse_overrides, recipe_from_mapping
+    from mcpo_rl.config.overrides import assign
+
+    changes = parse_overrides(as_overrides(overrides))
+    for key in changes:
+        if key in REFUSED:
+            raise ConfigError(f"`--{key}` cannot be set in a comparison: {REFUSED[key]}.")
+    named = Path(args.recipe)
+    if named.is_dir():
+        earlier = read_plan(named)
+        if earlier is None:
+            raise RunError(
+                f"{named} is a directory without comparison.yaml; give a recipe, or a comparison's directory."
+            )
+        if args.output is not None and args.output.resolve() != named.resolve():
+            raise ConfigError(f"--output {args.output}: {named} goes on where it is. Leave --output out.")
+        content = earlier.as_recipe(named).to_mapping()
+        for key, value in changes.items():
+            assign(content, key, value)
+        return recipe_from_mapping(content), named, earlier
+    recipe = load_recipe(named, changes)
+    output = args.output or Path(f"{recipe.output_dir}-compare")
+    earlier = read_plan(output)
+    if earlier is not None and not args.resume:
+        raise RunError(f"{output} already holds a comparison. Go on with it with --resume, or give another --output.")
+    if earlier is None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise RunError(f"{output} is not empty and holds no comparison. Give another --output.")
+    return recipe, output, earlier
+
+
+def _listed(text: str | None) -> list[str]:
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
+
+
+def _seeds(text: str | None) -> list[int]:
+    try:
+        return [int(word) for word in _listed(text)]
+    except ValueError:
+        raise ConfigError(f"--seeds {text}: expected whole numbers, e.g. `0,1,2`.") from None
+
+
+def _gpus() -> list[str]:
+    """Return the GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    import os
+
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and torch.cuda.is_available():
+        return _listed(visible)
+    return [str(number) for number in range(torch.cuda.device_count())]
