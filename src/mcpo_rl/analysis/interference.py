@@ -128,12 +128,24 @@ def _cosine_panels(
                 reach=reach,
             )
         )
-    norms = domain_lines(run, "interference/share", colours)
-    if norms:
-        reading = "A domain with most of it decides where the step goes."
-        label = f"Share of each domain in the sum of the gradient norms, {run.name}"
-        figure = {"data": norms, "layout": keyed(True, yaxis={"rangemode": "tozero"})}
-        panels.append(Panel("Share of the gradients' norms", figure, label, height=270, reading=reading))
+    return [*panels, *_by_domain(run, colours)]
+
+
+def _by_domain(run: Family, colours: Mapping[str, str]) -> list[Panel]:
+    panels = []
+    for name, title, reading in (
+        ("share", "Share of the gradients' norms", "A domain with most of it decides where the step goes."),
+        (
+            "reliability",
+            "Reliability of the gradients",
+            "The part of a gradient's squared norm that is not the luck of the prompts drawn. Where it is near 0, a "
+            "cosine near 0 tells nothing: noise has no direction.",
+        ),
+    ):
+        lines = domain_lines(run, f"interference/{name}", colours)
+        if lines:
+            figure = {"data": lines, "layout": keyed(True, yaxis={"rangemode": "tozero"})}
+            panels.append(Panel(title, figure, f"{title} by domain, {run.name}", height=270, reading=reading))
     return panels
 
 

@@ -9,13 +9,14 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from mcpo_rl.analysis.geometry import load_probe
 from mcpo_rl.errors import RunError
 from mcpo_rl.runs import RolloutBatch, RunDirectory
 from mcpo_rl.scores import EvaluationRecord
@@ -222,17 +223,31 @@ def _load(run: RunDirectory, found: _Found, name: str, most_steps: int) -> RunDa
     data.method = str(
         facts["manifest"].get("method") or ("mcpo" if data.is_contrastive else "grpo" if data.metrics else "")
     )
+    if not any(key.startswith("probe/") for key in data.keys):
+        data = _with_probe(data)
     steps = run.rollout_steps()
     data.kept_steps = len(steps)
     for step in thin(steps, min(most_steps, _readable_steps(run, steps))):
         try:
             data.rollouts.extend(run.read_rollouts(step=step))
         except RunError as error:
-            remarks.append(f"Skipped: {error}")
-    data.start = _evaluation(run.start_eval_file, remarks)
-    data.end = _evaluation(run.eval_file, remarks)
-    remarks.extend(run.remarks)
+            data.remarks.append(f"Skipped: {error}")
+    data.start = _evaluation(run.start_eval_file, data.remarks)
+    data.end = _evaluation(run.eval_file, data.remarks)
+    data.remarks.extend(run.remarks)
     return data
+
+
+def _with_probe(data: RunData) -> RunData:
+    """Return the run with the geometry of its probe as metrics, where it was recorded after training."""
+    probe = load_probe(data.path)
+    if probe is None:
+        return data
+    rows = [
+        {"step": step, **{f"probe/{name}": value for name, value in measured.items()}}
+        for step, measured in probe.measured.items()
+    ]
+    return replace(data, metrics=[*data.metrics, *rows], remarks=[*data.remarks, *probe.remarks])
 
 
 def _readable_steps(run: RunDirectory, steps: Sequence[int]) -> int:

@@ -33,6 +33,7 @@ def matrix_panel(
     texts: Mapping[Pair, str],
     hover: str,
     reach: float | None = None,
+    high: float = 1.0,
     rows: str = "",
     columns: str = "",
     reading: str = "",
@@ -46,14 +47,15 @@ def matrix_panel(
         label: What is shown, in words.
         texts: What stands in each cell, escaped; `<br>` breaks a line.
         hover: Template of plotly.js for the hover text: `%{y}` is the row, `%{x}` the column, `%{z}` the value.
-        reach: Colours go from -reach to reach; None: the values are shares, from 0 to 1.
+        reach: Colours go from -reach to reach; None: from 0 to `high`.
+        high: See `reach`.
         rows: Title of the axis of the rows.
         columns: Title of the axis of the columns.
         reading: How to read it.
     """
     names = [escape(domain) for domain in domains]
     heat = {
-        **_heat(reach),
+        **_heat(reach, high),
         "x": names,
         "y": names,
         "z": [[_known(values.get((row, column))) for column in domains] for row in domains],
@@ -96,7 +98,7 @@ def over_time_panel(
         series: Steps and values by the name of the row, in the order of the rows.
         label: What is shown, in words.
         hover: Template for the hover text: `%{y}` is the row, `%{customdata}` the steps, `%{z}` the value.
-        reach: As in `matrix_panel`.
+        reach: As in `matrix_panel`, with a `high` of 1.
         percent: The scale's numbers are percentages.
         reading: How to read it.
     """
@@ -166,8 +168,8 @@ def by_pair(
     return found
 
 
-def _heat(reach: float | None) -> dict[str, Any]:
-    scale = {"zmin": 0, "zmax": 1, "colorscale": ONE_SIDED}
+def _heat(reach: float | None, high: float = 1.0) -> dict[str, Any]:
+    scale = {"zmin": 0, "zmax": high, "colorscale": ONE_SIDED}
     if reach is not None:
         scale = {"zmin": -reach, "zmax": reach, "colorscale": TWO_SIDED}
     return {"type": "heatmap", "hoverongaps": False, **scale}

@@ -11,6 +11,7 @@ from mcpo_rl.analysis.interference import interference_section
 from mcpo_rl.analysis.loading import RunData
 from mcpo_rl.analysis.palette import domain_colours, ordered
 from mcpo_rl.analysis.panel import Section
+from mcpo_rl.analysis.probes import geometry_section
 from mcpo_rl.analysis.seeds import families
 
 
@@ -25,4 +26,5 @@ def sections(runs: Sequence[RunData]) -> list[Section]:
         interference_section(groups, colours),
         borrowing_section(groups),
         term_section(groups),
+        geometry_section(groups, colours),
     ]
