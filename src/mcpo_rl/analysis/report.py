@@ -12,12 +12,13 @@ from mcpo_rl.analysis.loading import RunData, load_runs
 from mcpo_rl.analysis.packing import embedded
 from mcpo_rl.analysis.palette import domain_colours, ordered
 from mcpo_rl.analysis.panel import Panel
+from mcpo_rl.analysis.probe_map import KINDS, probe_runs
 from mcpo_rl.analysis.sections import sections
 from mcpo_rl.analysis.summary import overview
 from mcpo_rl.errors import MissingDependencyError
 from mcpo_rl.runs.files import write_text
 
-SCRIPTS = ("base.js", "store.js", "plane.js", "map.js", "list.js", "reader.js", "explorer.js")
+SCRIPTS = ("base.js", "store.js", "plane.js", "map.js", "list.js", "reader.js", "explorer.js", "probe.js", "start.js")
 """One script in this order: each uses only what stands before it."""
 STYLES = ("report.css", "explorer.css")
 
@@ -47,7 +48,7 @@ def _page(runs: Sequence[RunData], plotly_js: str) -> str:
 
     domains = ordered(domain for run in runs for domain in run.domains)
     colours = domain_colours(domains)
-    explorer = explorer_runs(runs, domains)
+    explorer, probes = explorer_runs(runs, domains), probe_runs(runs, domains)
     parts = sections(runs)
     figures = _Figures()
     # Everything goes through the escaping of this environment; only our own files and the JSON are marked as safe.
@@ -59,12 +60,19 @@ def _page(runs: Sequence[RunData], plotly_js: str) -> str:
         "js": "".join(_file(name) for name in SCRIPTS),
         "plotly_js": plotly_js,
         "overview": overview(runs),
-        "links": [("summary", "Summary"), *((p.anchor, p.short) for p in parts), *_LAST_LINKS],
+        "links": [
+            ("summary", "Summary"),
+            *((part.anchor, part.short) for part in parts),
+            *([("probe", "Probe")] if probes else []),
+            ("rollouts", "Rollouts"),
+            ("about", "About"),
+        ],
         "domains": domains,
         "colours": colours,
         "runs": runs,
         "sections": parts,
         "explorer": explorer,
+        "probes": probes,
     }
     body = template.render(**facts)
     data = {
@@ -72,12 +80,13 @@ def _page(runs: Sequence[RunData], plotly_js: str) -> str:
         "domains": domains,
         "colours": colours,
         "spaces": SPACES,
+        "probeKinds": KINDS,
+        "probes": [run.name for run in probes],
         "explorer": [{"name": run.name, "shown": run.shown, "kept": run.kept} for run in explorer],
     }
     return body.replace(_DATA, embedded(data), 1)
 
 
-_LAST_LINKS = (("rollouts", "Rollouts"), ("about", "About"))
 _DATA = "<!-- the page's data -->"
 
 

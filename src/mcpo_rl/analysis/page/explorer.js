@@ -158,8 +158,3 @@ async function setUpExplorer() {
     byId("rollouts").scrollIntoView();
   }
 }
-
-setUpTheme();
-setUpNavigation();
-allFigures().forEach((element) => nearScreen.observe(element));
-setUpExplorer();
