@@ -20,6 +20,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from mcpo_rl.cli.heldout import evaluate_heldout, evaluate_model_of, heldout_problems, is_only_trained
+from mcpo_rl.cli.probing import check_probe, probe_callbacks
 from mcpo_rl.cli.ranks import LostRankError, SaidByRank0Error, failing_with_one_cause, label
 from mcpo_rl.cli.sandbox_options import use_recipe_sandbox
 from mcpo_rl.cli.trainer_config import lora_config, training_config
@@ -91,6 +92,7 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
     data = training_data(recipe.problems, recipe.domains)
     check_mixture(config, data.dataset)
     heldout = heldout_problems(recipe)
+    check_probe(recipe, RunDirectory(path))
     load_tokenizer(recipe.model)  # a mistake in the model's name should leave no run directory
     state = PartialState()
     if resume and heldout and state.num_processes == 1 and is_only_trained(run := RunDirectory(path)):
@@ -109,6 +111,7 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
                     model, tokenizer, heldout, recipe, config, label="evaluate before", quiet=quiet
                 )
                 before.save(run.start_eval_file)
+            probe = probe_callbacks(recipe, run, model, tokenizer, config, quiet=quiet)
             interrupt = InterruptCallback(notify=_say if state.is_main_process else None)
             trainer_class = PCGradTrainer if recipe.method == "pcgrad" else MCPOTrainer
             trainer = trainer_class(
@@ -117,7 +120,7 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
                 args=config,
                 train_dataset=data.dataset,
                 processing_class=tokenizer,
-                callbacks=[interrupt, *_writers(run, recipe, quiet=quiet)],
+                callbacks=[interrupt, *probe, *_writers(run, recipe, quiet=quiet)],
                 peft_config=peft_config,
             )
         return _train(trainer, interrupt, checkpoint, run, recipe, heldout, quiet=quiet)

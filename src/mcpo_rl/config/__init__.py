@@ -9,6 +9,7 @@ from mcpo_rl.config.overrides import parse_overrides, parse_yaml
 from mcpo_rl.config.recipe import (
     RECIPES,
     EvaluationOptions,
+    ProbeOptions,
     Recipe,
     load_recipe,
     recipe_file,
@@ -19,6 +20,7 @@ from mcpo_rl.config.recipe import (
 __all__ = [
     "RECIPES",
     "EvaluationOptions",
+    "ProbeOptions",
     "Recipe",
     "check_fields",
     "load_recipe",

@@ -16,7 +16,7 @@ from mcpo_rl.analysis.geometry.linear import domain_separability, verdict_probe
 from mcpo_rl.analysis.geometry.rows import BoolArray, FloatArray, ProbeRows
 
 NEIGHBOURS = 10
-"""k of the overlap: nearest correct rollouts that are looked at."""
+"""Most nearest correct rollouts that the overlap looks at."""
 
 Measured = dict[str, float]
 
@@ -111,7 +111,8 @@ def overlap(rows: ProbeRows) -> Measured:
     """Return how mixed the correct rollouts of the domains are.
 
     Of each correct rollout, the share of other domains' among its k nearest correct rollouts of other problems (in x)
-    over the share that they have among all of those.
+    over the share that they have among all of those. k is 10, or as many as its own domain has: fewer than k of the own
+    would leave places that only others can take.
 
     Returns:
         `overlap/<D>`, the ratio of the means over a domain's rollouts, and `overlap`, the mean over the domains: 0
@@ -126,10 +127,10 @@ def overlap(rows: ProbeRows) -> Measured:
     for number, name in enumerate(rows.names):
         near, expected = [], []
         for row in np.flatnonzero(domains == number):
-            candidates = int(eligible[row].sum())
-            if candidates == 0:
+            own = int((eligible[row] & ~foreign[row]).sum())
+            if own == 0:
                 continue
-            nearest = np.argsort(between[row], kind="stable")[: min(NEIGHBOURS, candidates)]
+            nearest = np.argsort(between[row], kind="stable")[: min(NEIGHBOURS, own)]
             near.append(foreign[row, nearest].mean())
             expected.append(foreign[row, eligible[row]].mean())
         if expected and np.mean(expected) > 0:
