@@ -57,8 +57,11 @@ class Checkpoint:
         return list(self._files)
 
     def leave_out_copies(self, tied: Mapping[str, str]) -> None:
-        """Forget the tensors that are copies of others; `tied` says of which."""
-        self._files = {name: file for name, file in self._files.items() if tied.get(name) not in self._files}
+        """Forget the tensors that are copies of others, as `tied` says; what is none is kept."""
+        pairs = [(name, tied[name]) for name in self._files if tied.get(name) in self._files]
+        for name, first in pairs:
+            if torch.equal(self.read(name), self.read(first)):
+                del self._files[name]
 
     def read(self, name: str) -> Tensor:
         """Return one tensor, on the CPU."""
