@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -103,20 +106,23 @@ def test_wandb_gets_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row["completion"] for row in logged[0]["rollouts"]][2:] == ["a", "b"]
 
 
-def test_trackio_keeps_metrics_and_rollouts(make_trainer: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    trackio = pytest.importorskip("trackio", reason="trackio is not installed: pip install 'mcpo-rl[trackers]'")
-    from trackio.sqlite_storage import SQLiteStorage
-
-    monkeypatch.setattr("trackio.utils.TRACKIO_DIR", tmp_path / "trackio")
-    trainer = make_trainer(max_steps=3, report_to=["trackio"], log_rollouts_steps=2, project="mcpo-rl-test")
-    trainer.train()
-    trackio.finish()
-    (run,) = SQLiteStorage.get_runs("mcpo-rl-test")
-    logs = SQLiteStorage.get_logs("mcpo-rl-test", run)
-    tables = [line["rollouts"] for line in logs if "rollouts" in line]
-    assert len(tables) == 2 and tables[0]["_value"][0]["verdict"] in ("correct", "incorrect")
-    lines = [row for row in trainer.state.log_history if "contrastive/loss" in row]
-    kept = [line for line in logs if "train/contrastive/loss" in line]
-    for line, row in zip(kept, lines, strict=True):
-        for name in row.keys() - NOT_TRACKED:
-            assert line[f"train/{name}"] == pytest.approx(row[name]), name
+@pytest.mark.slow  # a process of its own: both trackers take their directories when they are imported
+@pytest.mark.parametrize("tracker", ["trackio", "wandb"])
+def test_the_real_tracker_keeps_metrics_and_rollouts(tracker: str, tmp_path: Path) -> None:
+    pytest.importorskip(tracker, reason=f"{tracker} is not installed: pip install 'mcpo-rl[trackers]'")
+    answer = subprocess.run(
+        [sys.executable, "-m", "tests.trainers.tracked_run", tracker, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        env=os.environ
+        | {"TRACKIO_DIR": str(tmp_path / "trackio"), "WANDB_DIR": str(tmp_path), "WANDB_MODE": "offline"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    lines, kept, tables = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("lines", "kept", "tables"))
+    assert len(lines) == 3 and [step for step, _ in tables] == [0, 2]
+    assert {"domain", "verdict", "prompt", "completion"} <= set(tables[0][1][0])
+    for line in lines:
+        for name in line.keys() - NOT_TRACKED:
+            assert kept[str(line["step"])][f"train/{name}"] == pytest.approx(line[name]), name
