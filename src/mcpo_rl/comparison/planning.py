@@ -59,6 +59,11 @@ def make_plan(
     names = methods_of(methods)
     steps = _check(recipe, seeds, budget, rows)
     shares = domain_shares(recipe.training.get("mixture"), rows)
+    if recipe.peft is not None and any(METHODS[name].kind == "sequential" for name in names):
+        raise ConfigError(
+            "`sequential` cannot go on from a LoRA: the next stage's would name the first model as its base. Leave out "
+            "`sequential`, or `peft`."
+        )
     if len(shares) < 2:
         raise ConfigError(
             f"a comparison of methods for several domains needs two; this recipe has {', '.join(shares)}."
@@ -185,7 +190,8 @@ def _measuring_start(task: Task) -> Task:
 
 
 def _place(parent: str, domain: str) -> str:
-    return f"{parent}/{quote(domain, safe='')}"
+    # Dots too: `..` is a folder of its own.
+    return f"{parent}/{quote(domain, safe='').replace('.', '%2E')}"
 
 
 def _check(recipe: Recipe, seeds: Sequence[int], budget: str, rows: Mapping[str, int]) -> int:

@@ -82,8 +82,8 @@ def run_tasks(plan: Plan, start: Start, watcher: Watcher, *, jobs: int = 1) -> E
         watcher: Told how it gets on.
         jobs: Tasks at a time.
     """
-    with _terminated_as_interrupted():
-        return _Tasks(plan, start, watcher, jobs).run()
+    with _noted_signals() as signals:
+        return _Tasks(plan, start, watcher, jobs).run(signals)
 
 
 class _Tasks:
@@ -96,19 +96,19 @@ class _Tasks:
         self._failed: list[Failed] = []
         self._stopping = self._interrupted = False
 
-    def run(self) -> Ended:
+    def run(self, signals: list[int]) -> Ended:
         while self._waiting or self._running:
-            try:
-                self._begin_ready()
-                self._end_done()
-                self._watcher.steps(*self._steps())
-                if not self._running and (self._stopping or not self._ready()):
-                    break
-                if self._running:
-                    time.sleep(POLL_S)
-            except KeyboardInterrupt:
+            for _ in range(len(signals)):
+                signals.pop()
                 self._interrupted = True
                 self._stop()
+            self._begin_ready()
+            self._end_done()
+            self._watcher.steps(*self._steps())
+            if not self._running and (self._stopping or not self._ready()):
+                break
+            if self._running:
+                time.sleep(POLL_S)
         return Ended(failed=self._failed, interrupted=self._interrupted)
 
     def _ready(self) -> list[Task]:
@@ -151,7 +151,7 @@ class _Tasks:
             reason = _reason(self._plan.log(task), status)
             self._failed.append(Failed(task, reason))
         self._watcher.ends(task, reason)
-        if status in (MISTAKE, INTERRUPTED):
+        if status in (MISTAKE, INTERRUPTED) and not self._stopping:  # a second Ctrl-C would cost them their checkpoint
             self._stop()
 
     def _stop(self) -> None:
@@ -197,17 +197,19 @@ def _reason(log: Path, status: int) -> str:
 
 
 @contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM, which batch systems send before they kill, act as Ctrl-C does."""
+def _noted_signals() -> Iterator[list[int]]:
+    """Yield a list that Ctrl-C adds to, and SIGTERM, which batch systems send before they kill.
+
+    Noted rather than raised: an exception between the start of a task and its being remembered would leave it alone.
+    """
+    signals: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield signals
         return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    handled = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _: signals.append(number)) for number in handled]
     try:
-        yield
+        yield signals
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(handled, before, strict=True):
+            signal.signal(number, handler)
