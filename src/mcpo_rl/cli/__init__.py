@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import NoReturn, TextIO
 
 from mcpo_rl import __version__
-from mcpo_rl.cli import bench, coldstart, compare, data, demo, doctor, merge, ranks, report, train, verify
+from mcpo_rl.cli import bench, coldstart, compare, data, demo, doctor, merge, probe, ranks, report, train, verify
 from mcpo_rl.cli import eval as evaluate
 from mcpo_rl.errors import MCPOError, nearest
 
@@ -27,6 +27,7 @@ COMMANDS: dict[str, ModuleType] = {
     "eval": evaluate,
     "compare": compare,
     "merge": merge,
+    "probe": probe,
     "verify": verify,
     "report": report,
     "data": data,
