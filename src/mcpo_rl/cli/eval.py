@@ -115,7 +115,9 @@ def _check(args: argparse.Namespace) -> None:
         return
     for name in ("model", "problems"):
         if getattr(args, name) is None:
-            raise ConfigError(f"--{name} is missing (or give --read FILE to show an evaluation that is there).")
+            raise ConfigError(
+                f"--{name} is missing (or --read FILE, to show an evaluation that is there; see `mcpo-rl eval --help`)."
+            )
 
 
 def _evaluate(args: argparse.Namespace) -> EvaluationRecord | None:

@@ -110,7 +110,8 @@ class Journal:
                 elif "text" in entry:
                     self.generated[entry["row"]] = Generated(entry["text"], entry["tokens"], entry["truncated"])
                 elif entry["status"] != Status.ERROR:
-                    self.verdicts[entry.pop("row")] = Verdict(**{**entry, "status": Status(entry["status"])})
+                    row = entry.pop("row")
+                    self.verdicts[row] = Verdict(**{**entry, "status": Status(entry["status"])})
             except (ValueError, KeyError, TypeError) as error:
                 raise RunError(
                     f"{self.path} is not the journal of an evaluation ({error!r}). Move it away, or start anew with "

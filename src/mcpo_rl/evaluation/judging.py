@@ -56,12 +56,14 @@ class Judge:
             VerificationError: More than half of all verdicts are errors; the message has the most frequent cause.
         """
         total = len(self._verdicts) + sum(len(rows) for rows, _ in self._pending)
+        waited = False
         while self._pending:
             rows, batch = self._pending.pop(0)
             if progress is not None and not batch.done():
                 progress(len(self._verdicts), total)
+                waited = True
             yield from self._note(rows, batch)
-        if progress is not None:
+        if progress is not None and waited:
             progress(total, total)
         watch_errors(
             [domain for domain, _ in self._verdicts.values()],
