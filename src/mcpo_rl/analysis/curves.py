@@ -11,7 +11,7 @@ import numpy as np
 from mcpo_rl.analysis.loading import RunData, thin
 from mcpo_rl.analysis.palette import ordered, run_line
 from mcpo_rl.analysis.panel import Group, Panel, Section, layout
-from mcpo_rl.analysis.seeds import Family, families
+from mcpo_rl.analysis.seeds import Family
 
 DOMAIN_METRICS = {
     "accuracy": "Accuracy on the training rollouts",
@@ -23,7 +23,6 @@ DOMAIN_METRICS = {
 }
 OFTEN_ZERO = ("truncated", "error")
 """Metrics that are only shown where a run has ever had something to tell."""
-SHARES = ("accuracy", "truncated", "error", "share")
 MOST_POINTS = 400
 """Points of one curve; more make the page larger and show nothing that a screen could."""
 
@@ -48,6 +47,11 @@ def curves_section(families: Sequence[Family], domains: Sequence[str], colours: 
         colours: Of the marks before the domains' names.
     """
     groups = []
+    same = all(  # rewards of 0 and 1: one figure says it all
+        family.series(f"domain/{domain}/reward") == family.series(f"domain/{domain}/accuracy")
+        for family in families
+        for domain in domains
+    )
     for metric, heading in DOMAIN_METRICS.items():
         panels = []
         for domain in domains:
@@ -61,7 +65,7 @@ def curves_section(families: Sequence[Family], domains: Sequence[str], colours: 
                 axis = {"range": [-0.02, 1.02]} if metric == "accuracy" else {"rangemode": "tozero"}
                 label = f"{heading}, {domain}, by training step"
                 panels.append(Panel(domain, {"data": traces, "layout": layout(yaxis=axis)}, label, colours[domain]))
-        if panels and not (metric == "share" and _constant(families, domains)):
+        if panels and not (metric == "share" and _constant(families, domains)) and not (metric == "reward" and same):
             groups.append(Group(heading, panels=tuple(panels)))
     faint = "Faint lines: the single runs" if any(family.many for family in families) else "Faint points: logged values"
     reading = (
@@ -256,13 +260,3 @@ def _faint_line(run: RunData, key: str, colour: str) -> list[dict[str, Any]]:
 def short(value: float) -> float:
     """Return five significant digits: enough for a curve, and a third of the page."""
     return float(f"{value:.5g}")
-
-
-def domain_curves(runs: Sequence[RunData], domains: Sequence[str], colours: dict[str, str]) -> dict[str, list[Panel]]:
-    """Return the panels of `curves_section` by heading."""
-    return {group.heading: list(group.panels) for group in curves_section(families(runs), domains, colours).groups}
-
-
-def contrastive_panels(run: RunData) -> list[tuple[Panel, str]]:
-    """Return the panels of `term_panels`, each with its reading."""
-    return [(panel, panel.reading) for panel in term_panels(run)]

@@ -10,9 +10,9 @@ import numpy as np
 from mcpo_rl.analysis.curves import curve, domain_lines, keyed
 from mcpo_rl.analysis.matrices import Pair, by_pair, matrix_panel, over_time_panel, reach_of
 from mcpo_rl.analysis.palette import ordered, run_line
-from mcpo_rl.analysis.panel import Group, Panel, Section
+from mcpo_rl.analysis.panel import Group, Panel, Section, Table
 from mcpo_rl.analysis.seeds import Family
-from mcpo_rl.analysis.wording import sign, signed
+from mcpo_rl.analysis.wording import listed, sign, signed
 from mcpo_rl.scores import Estimate
 from mcpo_rl.scores.estimators import bootstrap_mean
 
@@ -23,18 +23,18 @@ Series = tuple[list[int], list[float]]
 
 def interference_section(runs: Sequence[Family], colours: Mapping[str, str]) -> Section:
     """Return cosines and norms of the domains' policy gradients over time, and what each domain lost of its best."""
-    sentences: list[str] = []
-    groups: list[Group] = []
-    measured = {run.name: by_pair(run.keys, "interference/cosine", run.series) for run in runs}
+    measured = [(run, by_pair(run.keys, "interference/cosine", run.series)) for run in runs]
+    measured = [(run, pairs) for run, pairs in measured if pairs]
     # One scale for all runs: the same colour is the same cosine.
-    reach = reach_of_cosines(list(measured.values()))
-    for run in runs:
-        if cosines := measured[run.name]:
-            sentences.append(in_words(run.name, cosines))
-            panels = _cosine_panels(run, cosines, colours, reach)
-            groups.append(Group(_headed(run, runs), "" if len(groups) else _COSINES, tuple(panels), wide=True))
+    reach = reach_of_cosines([pairs for _, pairs in measured])
+    groups = [Group("Mean cosine over the run", _MEANS, table=cosine_table(measured))] if measured else []
+    few = len(measured) <= MOST_SINGLE
+    for place, (run, cosines) in enumerate(measured):
+        panels = _cosine_panels(run, cosines, reach, every=few)
+        panels += _by_domain(run, colours) if few else []
+        groups.append(Group(_headed(run, runs), "" if place else _COSINES, tuple(panels), wide=True))
     conflict = _over_runs(runs, "interference/conflict", "Share of pairs in conflict")
-    if conflict and len(groups) > 1:
+    if conflict and len(measured) > 1:
         groups.append(Group("Conflict, all runs", _CONFLICT, (conflict,), wide=True))
     losses = [
         Panel(run.title, {"data": lines, "layout": keyed(True)}, f"Accuracy below its best by domain, {run.name}")
@@ -43,18 +43,20 @@ def interference_section(runs: Sequence[Family], colours: Mapping[str, str]) -> 
     ]
     if losses:
         groups.append(Group("Forgetting", _FORGETTING, tuple(losses), wide=True))
-    legend = tuple((run.title, run_line(place)) for place, run in enumerate(runs)) if conflict else ()
     return Section(
         "interference",
         "Do the domains pull against each other?",
         "Interference",
         tuple(groups),
-        tuple(sentences),
-        legend=legend if len(runs) > 1 else (),
-        missing="These runs did not measure the domains' policy gradients (metrics interference/...).",
+        tuple(in_words(run.name, pairs) for run, pairs in measured),
+        legend=tuple((run.title, run_line(place)) for place, run in enumerate(runs)) if len(measured) > 1 else (),
+        missing="These runs did not measure the domains' policy gradients (`interference_steps` of the trainer).",
     )
 
 
+MOST_SINGLE = 4
+"""Up to so many runs are shown in every detail; of more, the page would hold a hundred figures."""
+_MEANS = "With a 95% interval over stretches of the run. Bold: it can be told from 0."
 _COSINES = (
     "Cosine between the policy gradients of two domains. Orange, below 0: a step that helps one hurts the other. "
     "Blue, above 0: it helps both. Near 0: they do not meet. In the matrices, the mean over that part of the run."
@@ -67,17 +69,57 @@ _FORGETTING = (
 
 
 def in_words(name: str, cosines: Mapping[Pair, Series]) -> str:
-    """Return which domains pull against each other, with mean cosines, their intervals and the shares of the steps."""
-    groups: dict[str, list[str]] = {"against each other": [], "the same way": [], "neither way clearly": []}
-    for (a, b), (_, values) in cosines.items():
+    """Return which domains pull against each other or the same way, as far as that can be told."""
+    groups: dict[str, list[str]] = {"pull against each other": [], "pull the same way": []}
+    unclear = 0
+    for pair, (_, values) in cosines.items():
         mean = mean_over_blocks(values)
-        kind = "neither way clearly"
+        unclear += not mean.clear
         if mean.clear:
-            kind = "against each other" if mean.value < 0 else "the same way"
-        negative = sum(value < 0 for value in values) / len(values)
-        groups[kind].append(f"{a} and {b} {signed(mean)}, negative in {negative:.0%} of {len(values)} measurements")
-    parts = [f"{kind}: {'; '.join(pairs)}" for kind, pairs in groups.items() if pairs]
-    return f"{name}: policy gradients point {'. '.join(parts)}."
+            kind = "pull against each other" if mean.value < 0 else "pull the same way"
+            negative = sum(value < 0 for value in values) / len(values)
+            said = f"mean cosine {sign(mean.value)}, below 0 in {negative:.0%} of {len(values)} measurements"
+            groups[kind].append(f"{' and '.join(ordered(pair))} {kind} ({said})")
+    parts = [item for items in groups.values() for item in items]
+    if not parts:
+        return f"{name}: of no two domains can it be told which way their policy gradients pull."
+    rest = f"; of {unclear} other pair{'s' if unclear > 1 else ''} it cannot be told" if unclear else ""
+    return f"{name}: {'; '.join(parts)}{rest}."
+
+
+def in_brief(run: Family) -> list[str]:
+    """Return what a summary should say of interference and forgetting: sentences, none where there is nothing."""
+    sentences = []
+    against = []
+    for pair, (_, values) in by_pair(run.keys, "interference/cosine", run.series).items():
+        mean = mean_over_blocks(values)
+        if mean.clear and mean.value < 0:
+            against.append(f"{' and '.join(ordered(pair))} ({sign(mean.value, 2)})")
+    if against:
+        sentences.append(f"Policy gradients pull against each other, by their mean cosine: {listed(against)}.")
+    behind = []
+    for domain in ordered(key.split("/")[1] for key in run.keys if key.startswith("forgetting/")):
+        _, values = run.series(f"forgetting/{domain}")
+        if values and values[-1] > WORTH_SAYING:
+            behind.append(f"{domain} {values[-1]:.2f}")
+    if behind:
+        sentences.append(f"Below the best held-out accuracy that it had during training: {listed(behind)}.")
+    return sentences
+
+
+WORTH_SAYING = 0.02
+
+
+def cosine_table(measured: Sequence[tuple[Family, Mapping[Pair, Series]]]) -> Table:
+    """Return the mean cosine of every pair of domains, a row per run."""
+    pairs = sorted({pair for _, found in measured for pair in found}, key=ordered)
+    rows, marked = [], set()
+    for place, (run, found) in enumerate(measured):
+        means = [mean_over_blocks(found[pair][1]) if pair in found else None for pair in pairs]
+        rows.append((run.title, *("–" if mean is None else signed(mean) for mean in means)))
+        marked |= {(place, column) for column, mean in enumerate(means, 1) if mean is not None and mean.clear}
+    columns = ("", *(" · ".join(ordered(pair)) for pair in pairs))
+    return Table(columns, tuple(rows), frozenset(marked), "Mean cosine between the domains' policy gradients")
 
 
 def mean_over_blocks(values: Sequence[float], blocks: int = BLOCKS) -> Estimate:
@@ -95,9 +137,7 @@ def mean_over_blocks(values: Sequence[float], blocks: int = BLOCKS) -> Estimate:
     return Estimate(estimate.value + shift, estimate.low + shift, estimate.high + shift, estimate.problems)
 
 
-def _cosine_panels(
-    run: Family, cosines: Mapping[Pair, Series], colours: Mapping[str, str], reach: float
-) -> list[Panel]:
+def _cosine_panels(run: Family, cosines: Mapping[Pair, Series], reach: float, *, every: bool) -> list[Panel]:
     domains = ordered(domain for pair in cosines for domain in pair)
     rows = {
         f"{a} · {b}": cosines[pair]
@@ -114,7 +154,7 @@ def _cosine_panels(
         reach=reach,
     )
     panels = [over_time] if over_time else []
-    for title, part in _thirds(min(len(values) for _, values in cosines.values())):
+    for title, part in _thirds(min(len(values) for _, values in cosines.values())) if every else []:
         means = {pair: float(np.mean(_part(values, part))) for pair, (_, values) in cosines.items()}
         both = {**means, **{(b, a): value for (a, b), value in means.items()}}
         panels.append(
@@ -128,7 +168,7 @@ def _cosine_panels(
                 reach=reach,
             )
         )
-    return [*panels, *_by_domain(run, colours)]
+    return panels
 
 
 def _by_domain(run: Family, colours: Mapping[str, str]) -> list[Panel]:

@@ -122,7 +122,7 @@ def _matrices(run: Family) -> list[Panel]:
                 label=f"Distance between the centres of every two domains, first and last checkpoint, {run.name}",
                 texts={pair: _first_to_last(values) for pair, values in both.items()},
                 hover="%{y} and %{x}: %{z:.2f}",
-                high=max(last.values()) or 1.0,
+                high=max(2.0, *last.values()),
                 reading="In widths of a domain; at the first checkpoint → at the last.",
             )
         )

@@ -11,6 +11,7 @@ from mcpo_rl.analysis.cautions import cautions, unlike
 from mcpo_rl.analysis.comparison import headlines
 from mcpo_rl.analysis.comparison_data import ComparisonData, MethodRow, read_comparison
 from mcpo_rl.analysis.figures import accuracy_panel
+from mcpo_rl.analysis.interference import in_brief
 from mcpo_rl.analysis.loading import RunData
 from mcpo_rl.analysis.palette import ordered, run_line
 from mcpo_rl.analysis.panel import Group, Table
@@ -85,7 +86,7 @@ def run_card(run: RunData, domains: Sequence[str], line: Mapping[str, Any]) -> C
     parts = [run.method.upper(), seed, model, f"{run.steps} steps", "" if status == "finished" else status]
     reached = _held_out(run) if run.end else [_training_only(run, domains)]
     facts = " · ".join(part for part in parts if part)
-    return Card(run.name, line, facts, (*reached, *cautions(run, domains)))
+    return Card(run.name, line, facts, (*reached, *in_brief(Family(run.name, (run,))), *cautions(run, domains)))
 
 
 def compare_runs(runs: Sequence[RunData]) -> list[str]:
@@ -128,7 +129,9 @@ def _method_card(family: Family, data: ComparisonData, row: MethodRow, line: Map
     waiting = [f"seed {seed} ({why})" for seed, why in row.missing.items()]
     if waiting:
         sentences.append(f"Not finished: {', '.join(waiting)}.")
-    return Card(row.label, line, " · ".join(part for part in parts if part), (*sentences, *_of_all(family)))
+    return Card(
+        row.label, line, " · ".join(part for part in parts if part), (*sentences, *in_brief(family), *_of_all(family))
+    )
 
 
 def _seeds_card(family: Family, domains: Sequence[str], line: Mapping[str, Any]) -> Card:
@@ -145,7 +148,7 @@ def _seeds_card(family: Family, domains: Sequence[str], line: Mapping[str, Any])
         if ends
         else "Not evaluated on held-out problems."
     ]
-    return Card(family.name, line, facts, (*sentences, *_of_all(family, domains)))
+    return Card(family.name, line, facts, (*sentences, *in_brief(family), *_of_all(family, domains)))
 
 
 def _of_all(family: Family, domains: Sequence[str] = ()) -> list[str]:
@@ -252,20 +255,3 @@ def _estimate(record: EvaluationRecord | None, domain: str) -> Estimate | None:
     if record is None or (domain and domain not in record.domains):
         return None
     return record.domains[domain].accuracy if domain else record.macro
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """One run in words, and its row in the table."""
-
-    name: str
-    facts: str
-    sentences: list[str]
-    accuracy: dict[str, tuple[str, str]]
-
-
-def summarize_run(run: RunData, domains: Sequence[str]) -> RunSummary:
-    """Return what `run` is and what it reached."""
-    card = run_card(run, domains, {})
-    cells = {name: tuple(_change(run, name).rpartition(" → ")[::2]) for name in ["", *domains]}
-    return RunSummary(card.name, card.facts, list(card.sentences), {k: (a or "–", b) for k, (a, b) in cells.items()})
