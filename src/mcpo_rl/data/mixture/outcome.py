@@ -9,6 +9,9 @@ from typing import Any
 
 from mcpo_rl.errors import RunError, nearest
 
+_FALLEN = ""
+"""Where `to_json` keeps `fallen` among the domains: no domain has an empty name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DomainOutcome:
@@ -50,6 +53,8 @@ class BatchOutcome:
     """The outcome of one generation batch, the same on every rank. A domain that had no group may be missing."""
 
     domains: Mapping[str, DomainOutcome]
+    fallen: frozenset[str] = frozenset()
+    """Domains whose held-out accuracy was, at the latest evaluation, below its best by more than chance explains."""
 
     def check(self, known: Mapping[str, Any]) -> None:
         """Refuse domains that the mixture does not have."""
@@ -62,9 +67,11 @@ class BatchOutcome:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data from which `from_json` makes the same outcome."""
-        return {name: asdict(outcome) for name, outcome in self.domains.items()}
+        fallen = {_FALLEN: sorted(self.fallen)} if self.fallen else {}
+        return {**{name: asdict(outcome) for name, outcome in self.domains.items()}, **fallen}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> BatchOutcome:
         """Undo `to_json`."""
-        return cls(domains={name: DomainOutcome(**fields) for name, fields in data.items()})
+        domains = {name: DomainOutcome(**fields) for name, fields in data.items() if name != _FALLEN}
+        return cls(domains=domains, fallen=frozenset(data.get(_FALLEN, ())))

@@ -28,6 +28,7 @@ from mcpo_rl.runs import RolloutBatch
 from mcpo_rl.trainers.trl import requirements
 from mcpo_rl.trainers.trl.base import ContrastiveTrainer
 from mcpo_rl.trainers.trl.features.source import FeatureReader, completion_mask
+from mcpo_rl.trainers.trl.interference.heldout import WatchesForgetting
 from mcpo_rl.trainers.trl.interference.measuring import MeasuresInterference
 from mcpo_rl.trainers.trl.phases.awaited import AwaitedPool
 from mcpo_rl.trainers.trl.phases.pool import PoolOutcome, gather_pool
@@ -44,7 +45,7 @@ _ROWS = "contrastive_rows"
 """Where a micro-batch carries the numbers of its rollouts, in the order in which they were scored."""
 
 
-class OnlineContrastive(ContrastiveTrainer, MeasuresInterference):
+class OnlineContrastive(ContrastiveTrainer, MeasuresInterference, WatchesForgetting):
     """MCPO for a trainer of TRL's that generates, scores and trains on rollouts; stands in front of it.
 
     Where one generation batch feeds several optimizer steps (`steps_per_generation` above
@@ -136,6 +137,7 @@ class OnlineContrastive(ContrastiveTrainer, MeasuresInterference):
             self._train_sampler = super()._get_train_sampler(dataset)  # type: ignore[misc]
             return self._train_sampler
         self._mixing = mixing = Mixing(self.args, self.train_dataset, loaded=dataset)
+        self._tell_mixture()
         self._resampler = GroupResampler(self, mixing) if mixing.rounds else None
         return mixing.sampler
 
@@ -334,7 +336,11 @@ class OnlineContrastive(ContrastiveTrainer, MeasuresInterference):
 
     def _own_state(self) -> dict[str, Any]:
         mixture = None if self._mixing is None else self._mixing.state(self._step)
-        return {**super()._own_state(), "mixture": mixture}
+        return {**super()._own_state(), "mixture": mixture, "forgetting": self._forgetting_state()}
+
+    def _load_own_state(self, state: dict[str, Any], where: str) -> None:
+        super()._load_own_state(state, where)
+        self._load_forgetting_state(state.get("forgetting"))
 
     def _check_own_state(self, state: dict[str, Any], where: str) -> None:
         super()._check_own_state(state, where)

@@ -11,6 +11,7 @@ from typing import Any
 
 from mcpo_rl.data.mixture.curricula.base import Curriculum, DomainFacts, Ordering, from_settings
 from mcpo_rl.data.mixture.curricula.difficulty import Difficulty
+from mcpo_rl.data.mixture.curricula.forgetting import Forgetting
 from mcpo_rl.data.mixture.curricula.learnability import Learnability
 from mcpo_rl.data.mixture.curricula.schedule import Schedule
 from mcpo_rl.data.mixture.curricula.worst_domain import WorstDomain
@@ -20,6 +21,7 @@ CURRICULA: dict[str, Callable[[Mapping[str, Any], str], Curriculum | Ordering]] 
     "difficulty": partial(from_settings, Difficulty),
     "worst_domain": partial(from_settings, WorstDomain),
     "learnability": partial(from_settings, Learnability),
+    "forgetting": partial(from_settings, Forgetting),
 }
 """Name -> what builds it from a recipe's settings and the prefix that messages name them with."""
 
@@ -28,6 +30,7 @@ __all__ = [
     "Curriculum",
     "Difficulty",
     "DomainFacts",
+    "Forgetting",
     "Learnability",
     "Ordering",
     "Schedule",

@@ -6,6 +6,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -39,6 +40,8 @@ class Mixing:
         self._lag = 1 + ahead_of(args)
         self._repeats = args.num_iterations * args.steps_per_generation
         self._batch = 0
+        self.fallen: frozenset[str] = frozenset()
+        """Domains that are being forgotten, as the latest held-out evaluation found."""
         self._domains = dataset[args.domain_column][:]
         self.rounds = args.resample_rounds
         """Further rounds of generation at most, for groups without signal."""
@@ -99,6 +102,7 @@ class Mixing:
         args, asked = self._args, self.mixture.asked(self._batch)
         draws = [scored] if resampled is None else resampled.draws
         outcome = batch_outcome(draws, names, args.num_generations, args.correct_threshold)
+        outcome = replace(outcome, fallen=self.fallen & set(self.mixture.domains))
         self.mixture.observe(self._batch, outcome)
         self._batch += 1
         domains, informative = scored.domains, scored.informative
