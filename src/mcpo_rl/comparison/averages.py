@@ -58,8 +58,11 @@ def estimate_of(domains: Sequence[str], values: Mapping[int, Values], *, unit: b
         values: By seed.
         unit: The values are shares.
     """
-    problems = _over_problems(domains, values, unit=unit)
-    return over_seeds({seed: mean_over(domains, own) for seed, own in values.items()}, problems, unit=unit)
+    means = {seed: mean_over(domains, own) for seed, own in values.items()}
+    estimate = over_seeds(means, unit=unit)
+    if estimate.over is not None or not estimate.seeds:
+        return estimate
+    return over_seeds(means, _over_problems(domains, values, unit=unit), unit=unit)
 
 
 def difference_of(domains: Sequence[str], values: Mapping[int, Values]) -> SeedDifference:
