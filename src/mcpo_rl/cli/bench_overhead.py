@@ -31,6 +31,7 @@ CASES: dict[str, dict[str, Any]] = {
     "one micro-batch, ready completions": {"source": "training", "whole": True, "ready": True},
     "training pass": {"source": "training"},
     "training pass, ready completions": {"source": "training", "ready": True},
+    "interference alone, every step, ready completions": {"interference": True, "ready": True},
 }
 """By where the hidden states come from, and what else a step has to do."""
 

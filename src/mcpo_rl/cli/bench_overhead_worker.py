@@ -32,6 +32,8 @@ class Setting:
     """`feature_source` of MCPO; with `old_logps` a turn is two optimizer steps, for which TRL computes them."""
     ready: bool = False
     """Completions are there at once, made of random tokens, as if other devices had generated them."""
+    interference: bool = False
+    """Measured in the place of the contrastive term: the domains' gradients compared at every step."""
     reward: str = "parity"
     """`parity` of the first token (costs nothing), or the domains' `verifier`."""
     turns: int = 12
@@ -75,8 +77,12 @@ def make_trainer(setting: Setting, method: str) -> Iterator[Any]:
     torch.set_num_threads(setting.threads)
     cuda = torch.cuda.is_available()
     model, tokenizer = load_model_and_tokenizer(setting.model)
-    own: dict[str, Any] = {"contrastive_warmup_steps": 0, "feature_source": setting.source} if method == "mcpo" else {}
     trainer_class, config = (MCPOTrainer, MCPOConfig) if method == "mcpo" else (GRPOTrainer, GRPOConfig)
+    own: dict[str, Any] = {}
+    if method == "mcpo" and setting.interference:
+        own = {"contrastive_coef": 0.0, "interference_steps": 1}
+    elif method == "mcpo":
+        own = {"contrastive_warmup_steps": 0, "feature_source": setting.source, "interference_steps": 0}
     rollouts = setting.prompts * setting.generations
     micro_batch = rollouts if setting.whole else setting.micro_batch
     accumulation = rollouts // micro_batch
