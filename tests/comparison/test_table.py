@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from mcpo_rl.comparison.plan import Plan
 from mcpo_rl.comparison.result import ComparisonResult, collect
 from mcpo_rl.comparison.table import cost_grid, duration, latex, markdown, save_tables, text
+from mcpo_rl.runs import RunDirectory
 
 ACCURACIES = {
     "grpo": {"math": [0.5] * 8, "code": [0.0] * 8, "logic": [1.0, 0.5] * 4},
