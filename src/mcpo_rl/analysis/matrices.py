@@ -36,6 +36,7 @@ def matrix_panel(
     high: float = 1.0,
     rows: str = "",
     columns: str = "",
+    row_names: Sequence[str] | None = None,
     reading: str = "",
 ) -> Panel:
     """Return a domain x domain heat map.
@@ -51,15 +52,16 @@ def matrix_panel(
         high: See `reach`.
         rows: Title of the axis of the rows.
         columns: Title of the axis of the columns.
+        row_names: Names of the rows where they are not the domains.
         reading: How to read it.
     """
-    names = [escape(domain) for domain in domains]
+    names, names_of_rows = [escape(domain) for domain in domains], list(row_names or domains)
     heat = {
         **_heat(reach, high),
         "x": names,
-        "y": names,
-        "z": [[_known(values.get((row, column))) for column in domains] for row in domains],
-        "text": [[texts.get((row, column), "") for column in domains] for row in domains],
+        "y": [escape(row) for row in names_of_rows],
+        "z": [[_known(values.get((row, column))) for column in domains] for row in names_of_rows],
+        "text": [[texts.get((row, column), "") for column in domains] for row in names_of_rows],
         "texttemplate": "%{text}",
         "hovertemplate": hover + "<extra></extra>",
         "xgap": 3,
@@ -72,13 +74,14 @@ def matrix_panel(
             "title": {"text": rows, "font": {"size": 13}},
             "type": "category",
             "autorange": "reversed",
+            "automargin": row_names is not None,  # they may be longer than a domain
             "showgrid": False,
         },
         margin={"l": 74 if rows else 48, "r": 10, "t": 8, "b": 48 if columns else 28},
         hovermode="closest",
     )
     figure = {"data": [heat], "layout": arrangement}
-    return Panel(title, figure, label, height=(90 if columns else 60) + 62 * len(domains), reading=reading)
+    return Panel(title, figure, label, height=(90 if columns else 60) + 62 * len(names_of_rows), reading=reading)
 
 
 def over_time_panel(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mcpo_rl.analysis.comparison import comparison_sections
 from mcpo_rl.analysis.curves import curves_section, term_section
+from mcpo_rl.analysis.effects import effects_section
 from mcpo_rl.analysis.figures import borrowing_section
 from mcpo_rl.analysis.interference import interference_section
 from mcpo_rl.analysis.loading import RunData
@@ -24,6 +25,7 @@ def sections(runs: Sequence[RunData]) -> list[Section]:
         *comparison_sections(groups),
         curves_section(groups, domains, colours),
         interference_section(groups, colours),
+        effects_section(runs),
         borrowing_section(groups),
         term_section(groups),
         geometry_section(groups, colours),

@@ -53,5 +53,5 @@ class Sketch:
             return vectors
         self._order, self._signs = self._order.to(vectors.device), self._signs.to(vectors.device)
         mixed = vectors[..., self._order] * self._signs.to(vectors.dtype)
-        summed: Tensor = mixed.unflatten(-1, (self._each, self.dim)).sum(dim=-2)
+        summed: Tensor = mixed.view(*vectors.shape[:-1], self._each, self.dim).sum(dim=-2)
         return summed
