@@ -79,7 +79,9 @@ def load_generator(name: str, options: EngineOptions | None = None) -> Generator
         'transformers'
     """
     options = options or EngineOptions()
-    generator = _with_vllm(name, options) if _engine(name, options) == "vllm" else _with_transformers(name, options)
+    generator = (
+        _with_vllm(name, options) if chosen_engine(name, options) == "vllm" else _with_transformers(name, options)
+    )
     if print_of_weights := weights_fingerprint(name):
         generator.settings["weights"] = print_of_weights
     return generator
@@ -98,7 +100,8 @@ def weights_fingerprint(name: str) -> str:
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
-def _engine(name: str, options: EngineOptions) -> str:
+def chosen_engine(name: str, options: EngineOptions) -> str:
+    """Return the engine that `auto` stands for, or the one that is asked for."""
     if options.engine != "auto":
         return options.engine
     if name.startswith(BUILTIN_PREFIX) or options.device is not None or importlib.util.find_spec("vllm") is None:
