@@ -15,10 +15,7 @@ import plotly.graph_objects as go
 import pytest
 
 from mcpo_rl.analysis import write_report
-from mcpo_rl.analysis.curves import smooth
-from mcpo_rl.analysis.figures import borrowed, borrowing_panel
 from mcpo_rl.analysis.loading import load_runs
-from mcpo_rl.analysis.summary import compare_runs, summarize_run
 from mcpo_rl.errors import MissingDependencyError, RunError
 from mcpo_rl.runs import RolloutBatch, RunDirectory
 from mcpo_rl.scores import EvaluationRecord, ProblemScore
@@ -199,77 +196,3 @@ class TestMissingPieces:
         (tmp_path / "file").touch()
         with pytest.raises(RunError, match=r"Cannot write .*report\.html"):
             write_report(two_runs, tmp_path / "file" / "report.html")
-
-
-def record(shift: int, *, keys: str = "p", count: int = 30) -> EvaluationRecord:
-    scores = [
-        ProblemScore(
-            key=f"{keys}{row}", domain=domain, samples=10, correct=(row % 5) + (shift if domain == "math" else 0)
-        )
-        for domain in DOMAINS
-        for row in range(count)
-    ]
-    return EvaluationRecord(model="m", settings={}, scores=scores)
-
-
-class TestWords:
-    @pytest.fixture
-    def runs(self, two_runs: list[Path]) -> list[Any]:
-        return load_runs(two_runs)
-
-    def test_no_clear_difference(self, runs: list[Any]) -> None:
-        runs[0].end, runs[1].end = record(0), record(0)
-        assert "no clear difference" in compare_runs(runs)[0]
-        assert "clearly" not in compare_runs(runs)[0]
-
-    def test_a_clear_one_names_the_domain_and_the_direction(self, runs: list[Any]) -> None:
-        runs[0].end, runs[1].end = record(0), record(3)
-        first = compare_runs(runs)[0]
-        assert "mcpo against grpo" in first and "+0.100 (+0.100 to +0.100), clearly better" in first
-        assert "Better: math +0.300" in first and "No clear difference: code +0.000" in first
-        runs[0].end, runs[1].end = record(3), record(0)
-        assert "clearly worse" in compare_runs(runs)[0] and "Worse: math −0.300" in compare_runs(runs)[0]
-
-    def test_the_plain_run_is_the_baseline_whatever_the_order(self, runs: list[Any]) -> None:
-        assert compare_runs(runs[::-1])[0].startswith("mcpo against grpo")
-
-    def test_different_problems_are_not_compared(self, runs: list[Any]) -> None:
-        runs[1].end = record(0, keys="other")
-        assert "cannot be compared" in compare_runs(runs)[0]
-
-    def test_one_seed_is_said(self, runs: list[Any]) -> None:
-        assert "trained once" in compare_runs(runs)[-1]
-
-    def test_start_to_end(self, runs: list[Any]) -> None:
-        runs[0].start, runs[0].end = record(0), record(3)
-        summary = summarize_run(runs[0], DOMAINS)
-        assert "went from 0.20" in summary.sentences[0] and "to 0.30" in summary.sentences[0]
-        assert "Clear gain: math +0.300" in summary.sentences[1]
-        assert summary.accuracy["math"][1].startswith("0.50 (")
-        runs[0].start = record(0, keys="other")
-        assert "different problems" in summarize_run(runs[0], DOMAINS).sentences[1]
-
-    def test_without_evaluation_says_what_it_speaks_of(self, runs: list[Any]) -> None:
-        runs[0].end = None
-        assert summarize_run(runs[0], DOMAINS).sentences[0].startswith("Not evaluated on held-out problems.")
-
-
-class TestFigures:
-    def test_borrowing_sums_and_shares(self, empty_run: Callable[[str], RunDirectory]) -> None:
-        run = empty_run("run")
-        run.append_metrics({"step": 1, "contrastive/borrow/math/code": 3.0, "contrastive/borrow/math/logic": 0.0})
-        run.append_metrics({"step": 2, "contrastive/borrow/math/code": 3.0, "contrastive/borrow/math/logic": 2.0})
-        (data,) = load_runs([run.path])
-        assert borrowed(data) == {("math", "code"): 6.0, ("math", "logic"): 2.0}
-        panel = borrowing_panel(data)
-        assert panel is not None
-        heat = panel.figure["data"][0]
-        assert heat["y"] == ["math", "code", "logic"]
-        assert heat["z"] == [[None, 0.75, 0.25], [None, None, None], [None, None, None]]
-
-    def test_smoothing(self) -> None:
-        assert smooth([]) == [] and smooth([3.0]) == [3.0]
-        line = np.linspace(0, 5, 60)
-        assert np.allclose(smooth(line.tolist()), line), "a straight line stays as it is, up to the ends"
-        noise = np.random.default_rng(0).normal(size=240)
-        assert np.std(smooth(noise.tolist())) < 0.4 * np.std(noise)

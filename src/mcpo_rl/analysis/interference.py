@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mcpo_rl.analysis.curves import curve, domain_lines, keyed
-from mcpo_rl.analysis.matrices import Pair, by_pair, matrix_panel, over_time_panel, reach_of
+from mcpo_rl.analysis.matrices import Pair, by_pair, matrix_panel, ordered_pairs, over_time_panel, reach_of
 from mcpo_rl.analysis.palette import ordered, run_line
 from mcpo_rl.analysis.panel import Group, Panel, Section, Table
 from mcpo_rl.analysis.seeds import Family
@@ -72,7 +72,8 @@ def in_words(name: str, cosines: Mapping[Pair, Series]) -> str:
     """Return which domains pull against each other or the same way, as far as that can be told."""
     groups: dict[str, list[str]] = {"pull against each other": [], "pull the same way": []}
     unclear = 0
-    for pair, (_, values) in cosines.items():
+    for pair in ordered_pairs(cosines):
+        values = cosines[pair][1]
         mean = mean_over_blocks(values)
         unclear += not mean.clear
         if mean.clear:
@@ -100,19 +101,21 @@ def in_brief(run: Family) -> list[str]:
     behind = []
     for domain in ordered(key.split("/")[1] for key in run.keys if key.startswith("forgetting/")):
         _, values = run.series(f"forgetting/{domain}")
-        if values and values[-1] > WORTH_SAYING:
-            behind.append(f"{domain} {values[-1]:.2f}")
+        _, alarms = run.series(f"forgetting_alarm/{domain}")
+        if values and (alarms[-1] > 0 if alarms else values[-1] > WORTH_SAYING):
+            behind.append(f"{domain} by {values[-1]:.2f}" + (" (more than chance explains)" if alarms else ""))
     if behind:
-        sentences.append(f"Below the best held-out accuracy that it had during training: {listed(behind)}.")
+        sentences.append(f"At the end below the best held-out accuracy of the run: {listed(behind)}.")
     return sentences
 
 
 WORTH_SAYING = 0.02
+"""How far below its best a domain is spoken of where the run did not test whether that is more than chance."""
 
 
 def cosine_table(measured: Sequence[tuple[Family, Mapping[Pair, Series]]]) -> Table:
     """Return the mean cosine of every pair of domains, a row per run."""
-    pairs = sorted({pair for _, found in measured for pair in found}, key=ordered)
+    pairs = ordered_pairs(pair for _, found in measured for pair in found)
     rows, marked = [], set()
     for place, (run, found) in enumerate(measured):
         means = [mean_over_blocks(found[pair][1]) if pair in found else None for pair in pairs]
@@ -139,13 +142,7 @@ def mean_over_blocks(values: Sequence[float], blocks: int = BLOCKS) -> Estimate:
 
 def _cosine_panels(run: Family, cosines: Mapping[Pair, Series], reach: float, *, every: bool) -> list[Panel]:
     domains = ordered(domain for pair in cosines for domain in pair)
-    rows = {
-        f"{a} · {b}": cosines[pair]
-        for place, a in enumerate(domains)
-        for b in domains[place + 1 :]
-        for pair in ((a, b), (b, a))
-        if pair in cosines
-    }
+    rows = {" · ".join(ordered(pair)): cosines[pair] for pair in ordered_pairs(cosines)}
     over_time = over_time_panel(
         "Cosine over the run",
         rows,

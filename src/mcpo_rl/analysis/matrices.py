@@ -8,11 +8,12 @@ has its number.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from mcpo_rl.analysis.curves import short
+from mcpo_rl.analysis.palette import ordered
 from mcpo_rl.analysis.panel import Panel, layout
 
 Pair = tuple[str, str]
@@ -169,6 +170,13 @@ def by_pair(
             if values[0]:
                 found[first, second] = values
     return found
+
+
+def ordered_pairs(pairs: Iterable[Pair]) -> list[Pair]:
+    """Return the distinct `pairs` in the order of the page's domains: by the first of each, then by the second."""
+    distinct = set(pairs)
+    places = {domain: place for place, domain in enumerate(ordered(domain for pair in distinct for domain in pair))}
+    return sorted(distinct, key=lambda pair: sorted(places[domain] for domain in pair))
 
 
 def _heat(reach: float | None, high: float = 1.0) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from mcpo_rl.analysis.curves import smooth
 from mcpo_rl.analysis.figures import borrowed, shares_of
 from mcpo_rl.analysis.interference import reach_of_cosines
 from mcpo_rl.analysis.loading import RunData, load_runs
-from mcpo_rl.analysis.matrices import by_pair
+from mcpo_rl.analysis.matrices import by_pair, ordered_pairs
 from mcpo_rl.analysis.palette import domain_colours, ordered, run_line
 from mcpo_rl.analysis.paper_style import (
     BLUE,
@@ -121,7 +121,7 @@ def held_out_accuracy(drawn: Drawn) -> Figure | None:
 def gradient_cosines(drawn: Drawn) -> Figure | None:
     """Cosine between the domains' policy gradients over the steps, a pane per pair, a line per run."""
     measured = [by_pair(run.keys, "interference/cosine", run.series) for run in drawn.families]
-    pairs = sorted({pair for found in measured for pair in found}, key=lambda pair: _place(pair, drawn.domains))
+    pairs = ordered_pairs(pair for found in measured for pair in found)
     if not pairs:
         return None
     reach = reach_of_cosines(measured)
@@ -247,7 +247,3 @@ def _accuracy(run: RunData, when: str, domain: str) -> Estimate | None:
     evaluation = run.start if when == "start" else run.end
     summary = evaluation.domains.get(domain) if evaluation else None
     return summary.accuracy if summary is not None and summary.accuracy.problems else None
-
-
-def _place(pair: tuple[str, str], domains: Sequence[str]) -> tuple[int, ...]:
-    return tuple(domains.index(domain) if domain in domains else len(domains) for domain in pair)
