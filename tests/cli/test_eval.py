@@ -175,13 +175,8 @@ class TestComparing:
         assert "difference      95% interval" in answer.out and "better  worse" in answer.out
         assert set(json.loads(found.read_text())["domains"]) == {"logic", "math"}
         read = command("eval", "--read", second, "--against", first)
-        assert (
-            read.status == 0
-            and read.out.splitlines()[:-1]
-            == [line for line in answer.out.splitlines() if not line.startswith("written")][
-                : len(read.out.splitlines()) - 1
-            ]
-        )
+        shown = [line for line in answer.out.splitlines() if not line.startswith("written")]
+        assert read.status == 0 and read.out.splitlines() == shown
 
     def test_other_problems_are_refused(
         self, command: Command, model_path: Path, problems_file: Path, tmp_path: Path

@@ -191,11 +191,12 @@ def summarize(scores: Sequence[ProblemScore]) -> Summary:
     samples = sum(score.samples for score in scores)
     most = max((score.scored for score in scores), default=0)
     ks = sorted({2**power for power in range(most.bit_length()) if 2**power <= most} | ({most} if most else set()))
+    accuracy = bootstrap_mean(accuracies(scores))
     return Summary(
         problems=len(scores),
         samples=samples,
-        accuracy=bootstrap_mean(accuracies(scores)),
-        pass_at_k={k: bootstrap_mean(_passed(scores, k)) for k in ks},
+        accuracy=accuracy,
+        pass_at_k={k: accuracy if k == 1 else bootstrap_mean(_passed(scores, k)) for k in ks},
         maj_at_k={k: bootstrap_mean(votes) for k in ks if (votes := _voted(scores, k))},
         truncated=sum(score.truncated for score in scores) / samples if samples else 0.0,
         errors=sum(score.errors for score in scores) / samples if samples else 0.0,
