@@ -129,7 +129,7 @@ def elected(deltas: Tensor, coefficients: Tensor) -> Tensor:
     """
     weighted = coefficients.to(deltas.dtype)[:, None] * deltas
     sign = weighted.sum(dim=0).sign()
-    agree = (deltas.sign() == sign) & (sign != 0)
+    agree = deltas.sign() == sign  # where no sign is elected, those that are 0 themselves
     total = (agree * coefficients.to(deltas.dtype)[:, None]).sum(dim=0)
     return (weighted * agree).sum(dim=0) / total.masked_fill(total == 0, 1)
 
