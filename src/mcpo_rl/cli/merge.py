@@ -77,12 +77,16 @@ def _merge_runs(
     recipe = _shared_recipe(runs)
     own = {key: value for key, value in asdict(options).items() if value is not None}
     config = {"method": "merge", "runs": [str(path) for path in paths], "merge": own, **_kept(recipe)}
+    if len(runs) < 2:
+        raise ConfigError(f"merging takes two models or more; {len(runs)} given.")
+    options.coefficients(len(runs))
+    fresh = not (output / "manifest.json").exists()
     made = RunDirectory.create(output, config, resume=args.resume)
 
     from mcpo_rl.cli.heldout import evaluate_model_of, heldout_problems
     from mcpo_rl.cli.sandbox_options import use_recipe_sandbox
     from mcpo_rl.cli.trainer_config import training_config
-    from mcpo_rl.cli.training import recorded
+    from mcpo_rl.cli.training import recorded, removed_if_refused
     from mcpo_rl.runs.manifest import data_fingerprint
 
     with recorded(made):
@@ -95,7 +99,8 @@ def _merge_runs(
         made.write_manifest(method="merge", seed=recipe.seed, model=recipe.model, data=data, processes=1)
         if not (made.path / "model").is_dir():
             models = [str(run.path / "model") for run in runs]
-            print(_described(_merged(recipe.model, models, made.path / "model", options, quiet=args.quiet)))
+            with removed_if_refused(made, active=fresh):
+                print(_described(_merged(recipe.model, models, made.path / "model", options, quiet=args.quiet)))
         settings = training_config(recipe, made.checkpoints)
         result = evaluate_model_of(made, problems, recipe, settings, quiet=args.quiet)
         made.write_manifest(status="finished", step=0)

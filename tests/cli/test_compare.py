@@ -1,0 +1,206 @@
+"""`mcpo-rl compare` and `mcpo-rl merge` end to end on a tiny model; the runs are commands in this process."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from mcpo_rl.cli import main, training
+from mcpo_rl.comparison import processes, running
+from mcpo_rl.comparison.plan import Plan, Task
+from mcpo_rl.runs import RunDirectory
+
+Command = Callable[..., Any]
+
+
+class HereAndNow:
+    """Runs a task as it is started, in this process; `asked` keeps the command lines, `break_at` raises Ctrl-C."""
+
+    asked: list[list[str]]
+    interrupt_at: str | None
+
+    def __init__(self, plan: Plan, **options: Any) -> None:
+        self.plan = plan
+
+    def __call__(self, task: Task, place: int, evaluate: bool) -> HereAndNow:
+        words = self.plan.words(task)
+        self.asked.append(words)
+        self.plan.log(task).parent.mkdir(parents=True, exist_ok=True)
+        self.status = 130 if task.name == self.interrupt_at else main(words)
+        return self
+
+    def poll(self) -> int:
+        return self.status
+
+    def interrupt(self) -> None: ...
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> type[HereAndNow]:
+    HereAndNow.asked, HereAndNow.interrupt_at = [], None
+    monkeypatch.setattr(processes, "Processes", HereAndNow)
+    monkeypatch.setattr(running, "POLL_S", 0.0)
+
+    def parity_reward(completions: list[Any], **kwargs: Any) -> list[float]:
+        return [float(sum(map(ord, completion[0]["content"])) % 2) for completion in completions]
+
+    monkeypatch.setattr(training, "verifier_reward", parity_reward)
+    return HereAndNow
+
+
+@pytest.fixture
+def short(recipe: Path, problems_file: Path) -> Path:
+    content = yaml.safe_load(recipe.read_text())
+    content |= {
+        "max_steps": 2,
+        "mixture": "equal",
+        "eval_problems": [{"path": str(problems_file)}],
+        "evaluation": {"samples": 1},
+        "log_rollouts_steps": 0,
+    }
+    recipe.write_text(yaml.safe_dump(content))
+    return recipe
+
+
+def test_a_comparison_from_beginning_to_end(
+    command: Command, here: type[HereAndNow], short: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "compared"
+    answer = command("compare", short, "--methods", "mcpo,merge,sequential", "--seeds", "1", "--output", out)
+    assert answer.status == 0, answer.err
+    assert f"4 methods, seeds 1: 6 runs in {out}" in answer.out
+    facts = json.loads((out / "comparison.json").read_text())
+    assert facts["complete"] and facts["methods"] == ["mcpo", "single", "sequential", "merge"]
+    assert facts["domains"] == ["logic", "math"]
+    rows = {row["method"]: row for row in facts["rows"]}
+    assert {name: row["cost"]["rollouts"] for name, row in rows.items()} == dict.fromkeys(rows, 2 * 16.0)
+    assert [row["cost"]["steps"] for row in rows.values()] == [2, 4, 2, 4]
+    assert rows["mcpo"]["cost"]["tokens"] > 0 and rows["mcpo"]["cost"]["seconds"] > 0
+    assert "| MCPO |" in (out / "comparison.md").read_text()
+    assert r"\toprule" in (out / "comparison.tex").read_text()
+    assert f"report:  mcpo-rl report {out}" in answer.out
+    for line in ("mcpo/seed_1: begins", "merge/seed_1: logic 0.000, math 0.000"):
+        assert line in answer.err
+
+    # Every run starts where it says, and a specialist is trained on its own domain's problems alone.
+    base = load_file(Path(yaml.safe_load(short.read_text())["model"]) / "model.safetensors")
+    single = {d: load_file(out / f"runs/single/seed_1/{d}/model/model.safetensors") for d in ("math", "logic")}
+    merged = load_file(out / "runs/merge/seed_1/model/model.safetensors")
+    for name, origin in base.items():
+        deltas = [single[domain][name] - origin for domain in ("math", "logic")]
+        assert torch.allclose(merged[name], origin + sum(deltas) / 2, atol=1e-6)
+    assert any(not torch.equal(single["math"][name], origin) for name, origin in base.items()), "nothing was trained"
+    manifest = RunDirectory.open(out / "runs/single/seed_1/math").read_manifest()
+    assert manifest["data"]["train"]["domains"] == {"math": 6}
+    assert manifest["data"]["heldout"]["domains"] == {"logic": 6, "math": 6}
+    second = RunDirectory.open(out / "runs/sequential/seed_1/logic").read_config()
+    assert second["model"] == str(out / "runs/sequential/seed_1/math/model")
+    starts = [path.relative_to(out / "runs").parts for path in out.rglob("eval_start.json")]
+    assert len(starts) == 6
+
+    # A second time nothing runs, and the tables are the same.
+    asked, tables = len(here.asked), (out / "comparison.md").read_text()
+    assert command("compare", out, "--quiet").status == 0
+    assert len(here.asked) == asked and (out / "comparison.md").read_text() == tables
+
+
+def test_stopped_gone_on_and_grown(command: Command, here: type[HereAndNow], short: Path, tmp_path: Path) -> None:
+    out = tmp_path / "compared"
+    words = ["compare", short, "--methods", "grpo,mcpo", "--seeds", "0", "--output", out, "--max_steps", 1]
+    here.interrupt_at = "mcpo/seed_0"
+    answer = command(*words)
+    assert answer.status == 130
+    assert f"go on with:\n  mcpo-rl compare {out}" in answer.err
+    assert "MCPO, seed 0, is missing: mcpo/seed_0 not started." in answer.out
+    again = command(*words)
+    assert again.status == 2 and "already holds a comparison. Go on with it with --resume" in again.err
+    here.interrupt_at = None
+    here.asked.clear()
+    assert command(*words, "--resume", "--methods", "pcgrad", "--quiet").status == 0
+    assert [shlex.join(words).split("/recipes/")[1].split()[0] for words in here.asked] == [
+        "mcpo/seed_0.yaml",
+        "pcgrad/seed_0.yaml",
+    ]
+    assert json.loads((out / "comparison.json").read_text())["methods"] == ["grpo", "mcpo", "pcgrad"]
+    refused = command(*words, "--resume", "--learning_rate", 0.5)
+    assert refused.status == 2 and "`recipe.learning_rate` was 0.01, now 0.5" in refused.err
+
+
+def test_a_run_that_fails_is_named(
+    command: Command, here: type[HereAndNow], short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HereAndNow, "__call__", _failing)
+    answer = command("compare", short, "--methods", "grpo", "--seeds", "0", "--output", tmp_path / "c", "--quiet")
+    assert answer.status == 1 and answer.out == ""
+    assert "mcpo-rl: error: grpo/seed_0: CUDA out of memory (exit status 1; see " in answer.err
+
+
+def _failing(self: HereAndNow, task: Task, place: int, evaluate: bool) -> HereAndNow:
+    log = self.plan.log(task)
+    log.parent.mkdir(parents=True)
+    log.write_text("CUDA out of memory\n")
+    self.status = 1
+    return self
+
+
+def test_the_plan_alone(command: Command, here: type[HereAndNow], short: Path, tmp_path: Path) -> None:
+    out = tmp_path / "compared"
+    answer = command("compare", short, "--plan", "--methods", "single", "--seeds", "0,1", "--output", out)
+    assert answer.status == 0 and not here.asked and not (out / "runs").exists()
+    lines = [line for line in answer.out.splitlines() if line.startswith("mcpo-rl train ")]
+    assert [shlex.split(line)[2] for line in lines] == [
+        str(out / f"recipes/single/seed_{seed}/{domain}.yaml") for seed in (0, 1) for domain in ("math", "logic")
+    ]
+    assert "math 2 steps x 8 rollouts, logic 2 steps x 8 rollouts per seed" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--methods", "grop"], "there is no method `grop`"),
+        (["--seeds", "a"], "--seeds a: expected whole numbers"),
+        (["--seed", "3"], "`--seed` cannot be set in a comparison: name the seeds with --seeds"),
+        (["--output_dir", "x"], "`--output_dir` cannot be set in a comparison: say where"),
+        (["--method=grpo"], "`--method` cannot be set in a comparison: name the methods with --methods"),
+        (["--jobs", "0"], "--jobs is 0"),
+        (["--jobs", "many"], "argument --jobs: invalid int value: 'many'"),
+        (["--budget", "free"], "argument --budget: invalid choice: 'free'"),
+        (["--against", "merge"], "--against merge: the comparison has grpo, mcpo, single"),
+        (["--max_stepz", "3"], "unknown key `max_stepz`"),
+        (["--max_steps", "-1"], "`max_steps` is -1"),
+        (["--eval_problems", "[]"], "`eval_problems` is empty"),
+        (["--num_positives", "0"], "num_positives"),
+        (["--output", "OCCUPIED"], "is not empty and holds no comparison"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(
+    command: Command, here: type[HereAndNow], short: Path, tmp_path: Path, words: list[str], told: str
+) -> None:
+    (tmp_path / "occupied").mkdir()
+    (tmp_path / "occupied" / "notes.txt").write_text("mine")
+    words = [str(tmp_path / "occupied") if word == "OCCUPIED" else word for word in words]
+    answer = command("compare", short, *words)
+    assert answer.status == 2 and not answer.out
+    assert told in answer.err and len(answer.err.strip().splitlines()) == 1
+    assert not here.asked and not list(tmp_path.rglob("comparison.yaml"))
+
+
+def test_directories_that_are_none(command: Command, tmp_path: Path, short: Path) -> None:
+    assert "is a directory without comparison.yaml; give a recipe" in command("compare", tmp_path).err
+    assert "recipe not found" in command("compare", tmp_path / "nothing.yaml").err
+    assert command("compare", short, "--help").status == 0
+
+
+def test_the_command_of_a_run_is_this_installation(tmp_path: Path) -> None:
+    command = [*processes.PYTHON, "train", str(tmp_path / "none.yaml")]
+    child = processes.ChildProcess(command, tmp_path / "log", {"PATH": "", "HOME": str(tmp_path)})
+    assert child._process.wait(timeout=120) == 2
+    assert (tmp_path / "log").read_text().startswith("mcpo-rl: error: recipe not found")
