@@ -24,8 +24,6 @@ class Method:
     `merge`: no training, the specialists of `single` are merged."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Keys of the recipe that this method sets; for `merge` the options of `mcpo-rl merge`."""
-    drops: tuple[str, ...] = ()
-    """Keys of the recipe that this method leaves out."""
     needs: str | None = None
     """A method whose runs it is made from."""
 
@@ -56,6 +54,11 @@ METHODS: dict[str, Method] = {
     ),
     "pcgrad": Method(
         label="PCGrad", about="GRPO with conflicting domain gradients projected", changes={"method": "pcgrad"}
+    ),
+    "pcgrad-module": Method(
+        label="PCGrad by module",
+        about="the same with each module's gradients projected by themselves",
+        changes={"method": "pcgrad", "surgery_scope": "module"},
     ),
     "mcpo-no-share": Method(
         label="MCPO, no sharing", about="without the loss across domains", changes=_MCPO | {"share_weight": 0.0}
