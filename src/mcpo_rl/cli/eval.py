@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcpo_rl.cli.eval_benchmarks import add_benchmark_options, compare_benchmarks, run_benchmarks
 from mcpo_rl.cli.eval_options import (
     add_engine_options,
     add_sampling_options,
@@ -41,7 +43,8 @@ def add_parser(subparsers: Any) -> None:
         "  mcpo-rl eval --model builtin:tiny --problems procedural:math,code,logic --limit 50\n"
         "  mcpo-rl eval --model runs/demo/mcpo --problems heldout.jsonl --domain math --k 8 --output mcpo.json\n"
         "  mcpo-rl eval --model my-lora/ --problems heldout.jsonl --k 8 --output lora.json --against mcpo.json\n"
-        "  mcpo-rl eval --read mcpo.json --against grpo.json",
+        "  mcpo-rl eval --read mcpo.json --against grpo.json\n"
+        "  mcpo-rl eval --model Qwen/Qwen3-4B --benchmarks math500,aime24,humaneval,zebralogic --output qwen3-4b",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -55,6 +58,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--domain", metavar="D", help="domain of a file without a `domain` column")
     parser.add_argument("--limit", type=_positive, metavar="N", help="first N problems (procedural: N of each domain)")
     parser.add_argument("--level", type=_positive, default=1, help="difficulty of procedural problems (default 1)")
+    add_benchmark_options(parser)
     add_sampling_options(parser)
     add_engine_options(parser)
     add_sandbox_options(parser)
@@ -79,6 +83,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate or read, print the table, and compare."""
+    if args.benchmarks is not None:
+        records = run_benchmarks(args)
+        if records and args.against:
+            compare_benchmarks(records, args.against)
+        return INTERRUPTED if records is None else 0
     _check(args)
     from mcpo_rl.scores import EvaluationRecord
 
@@ -151,6 +160,7 @@ def evaluate_and_save(
     restart: bool = False,
     verify_workers: int | None = None,
     label: str = "evaluate",
+    facts: Mapping[str, Any] | None = None,
 ) -> EvaluationRecord | None:
     """Evaluate with progress on stderr, print the table, and save; go on where an earlier attempt was stopped.
 
@@ -163,6 +173,7 @@ def evaluate_and_save(
         restart: Discard what `output` has already.
         verify_workers: As for `evaluate_with`.
         label: Of the progress.
+        facts: What the result's `facts` keep besides.
 
     Returns:
         The evaluation; None where it was stopped by Ctrl-C.
@@ -202,6 +213,7 @@ def evaluate_and_save(
         kept_at = f"; the same command goes on from {journal}" if journal is not None else ""
         print(f"mcpo-rl: stopped{kept_at}", file=sys.stderr)
         return None
+    result = replace(result, facts={**result.facts, **(facts or {})})
     print(result)
     if output is not None and journal is not None:
         result.save(output)
