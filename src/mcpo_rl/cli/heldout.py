@@ -11,7 +11,8 @@ import torch
 
 from mcpo_rl.cli.progress import evaluation_progress
 from mcpo_rl.config import Recipe
-from mcpo_rl.data import load_problems
+from mcpo_rl.data import load_problems, to_dataset
+from mcpo_rl.errors import ConfigError
 from mcpo_rl.evaluation import EvaluationResult, evaluate
 from mcpo_rl.models import load_model_and_tokenizer
 from mcpo_rl.runs import RunDirectory
@@ -26,6 +27,22 @@ def heldout_problems(recipe: Recipe) -> list[Problem]:
         ProblemError: A source that cannot be read.
     """
     return [problem for entry in recipe.eval_problems for problem in load_problems(entry)]
+
+
+def watched_while_training(config: MCPOConfig, problems: list[Problem]) -> Any:
+    """Return the held-out problems as the trainer evaluates on them during training; None where it is not to.
+
+    Raises:
+        ConfigError: It is to, but there are none.
+    """
+    if str(getattr(config.eval_strategy, "value", config.eval_strategy)) == "no" and not config.eval_on_start:
+        return None
+    if not problems:
+        raise ConfigError(
+            "`eval_strategy` asks for evaluations during training, but the recipe has no `eval_problems`. Add held-out "
+            "problems, or leave `eval_strategy` out."
+        )
+    return to_dataset(problems)
 
 
 def evaluate_heldout(

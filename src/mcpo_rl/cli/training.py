@@ -19,7 +19,13 @@ import transformers
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from mcpo_rl.cli.heldout import evaluate_heldout, evaluate_model_of, heldout_problems, is_only_trained
+from mcpo_rl.cli.heldout import (
+    evaluate_heldout,
+    evaluate_model_of,
+    heldout_problems,
+    is_only_trained,
+    watched_while_training,
+)
 from mcpo_rl.cli.probing import check_probe, probe_callbacks
 from mcpo_rl.cli.ranks import LostRankError, SaidByRank0Error, failing_with_one_cause, label
 from mcpo_rl.cli.sandbox_options import use_recipe_sandbox
@@ -92,6 +98,7 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
     data = training_data(recipe.problems, recipe.domains)
     check_mixture(config, data.dataset)
     heldout = heldout_problems(recipe)
+    watched = watched_while_training(config, heldout)
     check_probe(recipe, RunDirectory(path))
     load_tokenizer(recipe.model)  # a mistake in the model's name should leave no run directory
     state = PartialState()
@@ -119,6 +126,7 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
                 reward_funcs=verifier_reward,
                 args=config,
                 train_dataset=data.dataset,
+                eval_dataset=watched,
                 processing_class=tokenizer,
                 callbacks=[interrupt, *probe, *_writers(run, recipe, quiet=quiet)],
                 peft_config=peft_config,
