@@ -222,12 +222,14 @@ def train_compared(make_trainer: Any, model: Any = None, **overrides: Any) -> tu
         {"num_iterations": 2, "max_steps": 2},
         {"steps_per_generation": 4, "max_steps": 2},
         {"mask_truncated_completions": True, "max_completion_length": 40},
+        {"bf16": True},
     ],
     ids=lambda options: "-".join(map(str, options.values())),
 )
 def test_a_step_is_pcgrad_on_the_gradients_of_autograd(make_trainer, make_args, options):
     trainer, errors = train_compared(make_trainer, make=make_args, **options)
-    assert max(errors) < 1e-6  # TRL's fused LM head itself works in float32
+    # TRL's fused LM head itself works in float32; in bfloat16 the sums depend on which rows pass together.
+    assert max(errors) < (0.05 if "bf16" in options else 1e-6)
     assert sum(history(trainer, "surgery/projected")) > 0  # there was something to project
     assert min(history(trainer, "surgery/norm/code")) > 0
 
@@ -312,6 +314,23 @@ def test_interference_is_measured_as_without_surgery(make_trainer, make_args, la
     with pytest.raises(ConfigError, match="for one domain at a time"):
         args = make_args(PCGradConfig, gradient_checkpointing=True, interference_layers=["down_proj"])
         make_trainer(trainer_class=PCGradTrainer, args=args)
+
+
+def test_resumed_is_uninterrupted(make_trainer, make_args):
+    def train(steps: int, name: str, resume: bool = False) -> dict[str, torch.Tensor]:
+        options = {"max_steps": steps, "save_strategy": "steps", "save_steps": 1, "lr_scheduler_type": "constant"}
+        args = make_args(PCGradConfig, per_device_train_batch_size=12, **options)
+        args.output_dir = f"{args.output_dir}-{name}"
+        rows = one_prompt(12, "math", "code", "logic")
+        trainer = make_trainer(rewards=opposed_reward, trainer_class=PCGradTrainer, args=args, dataset=rows)
+        trainer.train(resume_from_checkpoint=resume)
+        assert sum(history(trainer, "surgery/projected")) > 0
+        return parameters_of(trainer)
+
+    whole = train(2, "whole")
+    train(1, "parts")
+    parts = train(2, "parts", resume=True)
+    assert all(torch.equal(parts[name], whole[name]) for name in whole)
 
 
 def test_evaluation_in_between_and_the_time_of_a_step(make_trainer, make_args):
