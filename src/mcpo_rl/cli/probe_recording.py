@@ -98,7 +98,11 @@ def record_models(
         try:
             lora = lora_config_file(name) is not None
             model, _ = load_model_and_tokenizer(
-                name, dtype=reading.dtype, device=reading.device, base=base if lora and name != base else None
+                name,
+                dtype=reading.dtype,
+                device=reading.device,
+                base=base if lora and name != base else None,
+                chat=False,  # the base model's tokenizer is taken for all
             )
         except ModelError as error:
             if name == base:
