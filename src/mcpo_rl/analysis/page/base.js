@@ -44,9 +44,17 @@ function themed(figure) {
   return { data, layout };
 }
 
-function drawFigure(element) {
-  const { data, layout } = themed(page.figures[Number(element.dataset.figure)]);
-  Plotly.react(element, data, layout, plotSettings);
+const drawing = new Map();
+
+// Drawing takes its time and is not to overtake itself: what is asked for meanwhile is drawn afterwards.
+async function drawFigure(element) {
+  if (drawing.has(element)) { drawing.set(element, "again"); return; }
+  do {
+    drawing.set(element, "once");
+    const { data, layout } = themed(page.figures[Number(element.dataset.figure)]);
+    await Plotly.react(element, data, layout, plotSettings);
+  } while (drawing.get(element) === "again");
+  drawing.delete(element);
   element.dataset.drawn = "";
 }
 

@@ -143,13 +143,15 @@ function refill(element, children) {
   if (name) children.find((child) => child.dataset.name === name)?.focus();
 }
 
+let explorer = null;
+
 async function setUpExplorer() {
   if (!page.explorer.length) return;
   if (typeof DecompressionStream === "undefined") {
     byId("reader").replaceChildren(make("p", { class: "missing" }, "This browser is too old to unpack the rollouts: it has no DecompressionStream (Chrome 80, Firefox 113, Safari 16.4 have it)."));
     return;
   }
-  const explorer = new Explorer();
+  explorer = new Explorer();
   const [, run, place] = /^#rollout\/(\d+)\/(\d+)$/.exec(location.hash) || [];
   const linked = run !== undefined && Number(run) < page.explorer.length;
   await explorer.selectRun(linked ? Number(run) : page.explorer.length - 1);

@@ -94,8 +94,8 @@ class ProbeMap {
 
   showStep(step) {
     this.state.step = step;
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) this.state.shown = step;
     cancelAnimationFrame(this.frame);
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) { this.state.shown = step; this.draw(); return; }
     const from = this.state.shown, began = performance.now(), seconds = 0.4;
     const move = (now) => {
       const part = Math.min(1, Math.max(0, now - began) / 1000 / seconds);
@@ -128,6 +128,10 @@ class ProbeMap {
   }
 }
 
-function setUpProbe() {
-  if (page.probes.length && typeof DecompressionStream !== "undefined") new ProbeMap().selectRun(page.probes.length - 1);
+let probeMap = null;
+
+async function setUpProbe() {
+  if (!page.probes.length || typeof DecompressionStream === "undefined") return;
+  probeMap = new ProbeMap();
+  await probeMap.selectRun(page.probes.length - 1);
 }
