@@ -23,7 +23,8 @@ def specialists(model_path: Path, recipe: Path, problems_file: Path, tmp_path: P
     content = yaml.safe_load(recipe.read_text()) | {"eval_problems": [{"path": str(problems_file), "limit": 3}]}
     paths = []
     for name, change in (("one", 1.0), ("three", 3.0)):
-        run = RunDirectory.create(tmp_path / name, content | {"output_dir": str(tmp_path / name)})
+        own = {"output_dir": str(tmp_path / name), "evaluation": {"before": name == "one"}}
+        run = RunDirectory.create(tmp_path / name, content | own)
         (run.path / "model").mkdir()
         for file in model_path.iterdir():
             (run.path / "model" / file.name).write_bytes(file.read_bytes())
@@ -55,6 +56,7 @@ def test_of_runs_a_run(command: Command, specialists: list[Path], model_path: Pa
     assert manifest["data"]["heldout"]["problems"] == 3
     assert run.read_config()["runs"] == [str(path) for path in specialists]
     assert json.loads(run.eval_file.read_text())["micro"]["problems"] == 3
+    assert not run.start_eval_file.exists(), "that of the base is the runs' own"
     assert "+1.000" in answer.out and "cosine to the others" in answer.out and f"run:    {out}" in answer.out
 
     # As if it had been killed before the evaluation: the merged model is taken as it is.

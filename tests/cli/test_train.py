@@ -307,3 +307,24 @@ def test_grpo_turns_any_coefficient_off(recipe: Path, tmp_path: Path) -> None:
         load_recipe(recipe, ["--method", "grpo", "--contrastive_coef", "0.1"]), tmp_path
     )
     assert config.contrastive_coef == 0
+
+
+def test_what_several_processes_trained_is_evaluated_by_one(
+    half_right: None, command: Command, recipe: Path, problems_file: Path, tmp_path: Path
+) -> None:
+    words = ["--max_steps", 1, "--eval_problems", f"[{{path: {problems_file}, limit: 3}}]"]
+    whole = ["--evaluation.before", "true"]
+    assert command("train", recipe, *words, *whole, "--quiet").status == 0
+    run = RunDirectory.open(tmp_path / "run")
+    files = (run.start_eval_file, run.eval_file)
+    scores = [json.loads(file.read_text())["scores"] for file in files]
+    before, trained = weights(run.path), run.read_manifest()["step"]
+    for file in files:  # several processes leave neither
+        file.unlink()
+    answer = command("train", recipe, *words, *whole, "--resume", "--quiet")
+    assert answer.status == 0 and "95% interval" in answer.out, answer.err
+    assert [json.loads(file.read_text())["scores"] for file in files] == scores
+    assert all(torch.equal(tensor, weights(run.path)[name]) for name, tensor in before.items())
+    assert run.read_manifest()["status"] == "finished" and run.read_manifest()["step"] == trained
+    again = command("train", recipe, *words, "--resume", "--learning_rate", 0.5)
+    assert again.status == 2

@@ -80,13 +80,21 @@ def evaluate_model_of(
 ) -> EvaluationResult:
     """Evaluate the model that a run ended with, on one device, and save it as the run's evaluation.
 
+    Where the recipe asks for it and there is none yet, the model that training started from is evaluated first.
+
     Raises:
-        ModelError: The model cannot be loaded.
-        RunError: The evaluation could not be written.
+        ModelError: A model cannot be loaded.
+        RunError: An evaluation could not be written.
     """
     device = torch.accelerator.current_accelerator() if not config.use_cpu else None
-    model, tokenizer = load_model_and_tokenizer(str(run.path / "model"), dtype=recipe.dtype, device=device)
-    result = evaluate_heldout(model, tokenizer, problems, recipe, config, label="evaluate", quiet=quiet)
+
+    def evaluated(name: str, label: str) -> EvaluationResult:
+        model, tokenizer = load_model_and_tokenizer(name, dtype=recipe.dtype, device=device)
+        return evaluate_heldout(model, tokenizer, problems, recipe, config, label=label, quiet=quiet)
+
+    if recipe.evaluation.before and not run.start_eval_file.exists():
+        evaluated(recipe.model, "evaluate before").save(run.start_eval_file)
+    result = evaluated(str(run.path / "model"), "evaluate")
     result.save(run.eval_file)
     return result
 

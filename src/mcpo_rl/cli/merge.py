@@ -118,9 +118,13 @@ def _finished(path: Path) -> RunDirectory:
 
 def _shared_recipe(runs: Sequence[RunDirectory]) -> Recipe:
     """Return the recipe that says what all runs started from and how they are evaluated."""
+    from dataclasses import replace
+
     from mcpo_rl.config import recipe_from_mapping
 
-    recipes = [recipe_from_mapping(run.read_config(), where=str(run.config_file)) for run in runs]
+    read = [recipe_from_mapping(run.read_config(), where=str(run.config_file)) for run in runs]
+    # Whether one of them also evaluated what it started from changes nothing of how they are evaluated.
+    recipes = [replace(recipe, evaluation=replace(recipe.evaluation, before=False)) for recipe in read]
     for key in SHARED:
         values = [getattr(recipe, key) for recipe in recipes]
         other = next((place for place, value in enumerate(values) if value != values[0]), None)
