@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcpo_rl.cli.eval_benchmarks import add_benchmark_options, compare_benchmarks, run_benchmarks
+from mcpo_rl.cli.eval_export import add_export_option, check_export, export
 from mcpo_rl.cli.eval_options import (
     add_engine_options,
     add_sampling_options,
@@ -79,12 +80,16 @@ def add_parser(subparsers: Any) -> None:
         "paired test",
     )
     group.add_argument("--comparison", type=Path, metavar="FILE", help="write what --against found as JSON")
+    add_export_option(group)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate or read, print the table, and compare."""
+    check_export(args)
     if args.benchmarks is not None:
         records = run_benchmarks(args)
+        if records and args.export:
+            export((args.output / f"{name}.json" for name in records), args)
         if records and args.against:
             compare_benchmarks(records, args.against)
         return INTERRUPTED if records is None else 0
@@ -100,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
         if found is None:
             return INTERRUPTED
         record = found
+    if args.export:
+        export([evaluation_file(args.read) if args.read else args.output], args)
     if other is not None:
         _compare(other, record, args)
     return 0
