@@ -61,6 +61,7 @@ def metrics(step: int, last: int, generator: np.random.Generator, *, contrastive
     for number, domain in enumerate(DOMAINS):
         accuracy = 0.25 + 0.1 * number + 0.4 * step / last + generator.normal(0, 0.05)
         row |= {f"domain/{domain}/{name}": accuracy for name in ("accuracy", "reward")}
+        row[f"domain/{domain}/share"] = 1 / 3
         row[f"domain/{domain}/completion_length"] = 60 + 20 * number + 10 * step / last + generator.normal(0, 4)
     row |= interference(step, last, 0.15 if contrastive else -0.15)
     if contrastive:

@@ -39,7 +39,7 @@ def comparison_sections(families: Sequence[Family]) -> list[Section]:
             continue
         groups = (
             Group("Held-out accuracy", _ACCURACY, table=accuracy_table(data)),
-            Group(panels=tuple(forest_panels(data, _lines(families, folder)))),
+            Group(panels=tuple(forest_panels(data, method_lines(families, folder)))),
             Group("Gains", _GAINS, table=gains_table(data)),
             Group("What a seed cost", _COST, table=cost_table(data)),
         )
@@ -125,7 +125,8 @@ def cost_table(data: ComparisonData) -> Table:
     return Table(columns, rows, caption="What one seed of each method cost")
 
 
-def _lines(families: Sequence[Family], folder: Path) -> Lines:
+def method_lines(families: Sequence[Family], folder: Path) -> Lines:
+    """Return the line that each method of the comparison in `folder` has in the curves."""
     return {one.runs[0].family: run_line(n) for n, one in enumerate(families) if one.runs[0].comparison == folder}
 
 

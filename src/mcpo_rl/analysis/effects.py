@@ -194,8 +194,8 @@ def _row_names(kinds: Sequence[tuple[tuple[str, ...], str]]) -> dict[tuple[tuple
     domains = [kind[0] for kind in kinds]
     names = {}
     for kind in kinds:
-        trained = " + ".join(kind[0]) or "unknown"
-        names[kind] = f"{trained} ({kind[1]})" if domains.count(kind[0]) > 1 else trained
+        trained = " + ".join(kind[0])
+        names[kind] = f"{trained} ({kind[1]})" if trained and domains.count(kind[0]) > 1 else trained or kind[1] or "unknown"
     return names
 
 

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcpo_rl.analysis.curves import smooth
+from mcpo_rl.analysis.comparison import method_lines
+from mcpo_rl.analysis.comparison_data import ComparisonData, read_comparison
+from mcpo_rl.analysis.effects import effect_matrix
 from mcpo_rl.analysis.figures import borrowed, shares_of
 from mcpo_rl.analysis.interference import reach_of_cosines
 from mcpo_rl.analysis.loading import RunData, load_runs
-from mcpo_rl.analysis.matrices import by_pair, ordered_pairs
+from mcpo_rl.analysis.matrices import by_pair, ordered_pairs, reach_of
 from mcpo_rl.analysis.palette import domain_colours, ordered, run_line
 from mcpo_rl.analysis.paper_style import (
-    BLUE,
-    DASHES,
-    INK,
     MARKERS,
-    ORANGE,
     SOFT,
     check_formats,
+    draw_line,
+    draw_matrix,
     legend_below,
     panes,
     paper_style,
@@ -32,10 +33,10 @@ from mcpo_rl.analysis.paper_style import (
 )
 from mcpo_rl.analysis.seeds import Family, families
 from mcpo_rl.analysis.wording import sign
+from mcpo_rl.errors import RunError
 from mcpo_rl.scores import Estimate
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -131,7 +132,7 @@ def gradient_cosines(drawn: Drawn) -> Figure | None:
         for place, found in enumerate(measured):
             if pair in found:
                 steps, values = found[pair]
-                _line(pane, steps, values, place, drawn.families[place].title)
+                draw_line(pane, steps, values, place, drawn.families[place].title)
         pane.set(title=" · ".join(ordered(pair)), ylim=(-reach, reach), xlabel="training step")
     axes[0].set_ylabel("gradient cosine")
     legend_below(figure, axes)
@@ -146,7 +147,7 @@ def borrowing(drawn: Drawn) -> Figure | None:
     figure, axes = panes(len(found), height=2.2)
     for pane, (run, counts) in zip(axes, found, strict=True):
         domains = ordered(domain for pair in counts for domain in pair)
-        _matrix(pane, domains, shares_of(counts), low=0.0, high=1.0, text="{:.0%}".format)
+        draw_matrix(pane, domains, shares_of(counts), low=0.0, high=1.0, text="{:.0%}".format)
         pane.set(title=run.title if len(found) > 1 else "", xlabel="supplied by", ylabel="anchors of")
     return figure
 
@@ -163,9 +164,85 @@ def cosine_matrices(drawn: Drawn) -> Figure | None:
     for pane, (run, _), values in zip(axes, found, means, strict=True):
         domains = ordered(domain for pair in values for domain in pair)
         both = {**values, **{(b, a): value for (a, b), value in values.items()}}
-        _matrix(pane, domains, both, low=-reach, high=reach, text=lambda value: sign(value, 2))
+        draw_matrix(pane, domains, both, low=-reach, high=reach, text=lambda value: sign(value, 2))
         pane.set(title=run.title if len(found) > 1 else "")
     return figure
+
+
+def comparison(drawn: Drawn) -> Figure | None:
+    """Held-out accuracy of every method of a comparison: mean and interval over the seeds, single seeds as dots."""
+    data = next((found for run in drawn.runs if (found := _result(run)) is not None), None)
+    names = [] if data is None else [*data.domains, ""]
+    if data is None or not any(row.mean.known for row in data.rows):
+        return None
+    across = min(4, len(names))
+    figure, axes = panes(len(names), height=0.55 + 0.19 * len(data.rows), across=across)
+    lines = method_lines(drawn.families, data.path)
+    for place, (pane, name) in enumerate(zip(axes, names, strict=True)):
+        start = data.start.get(name) if name else data.start_mean
+        if start is not None and start.known:
+            pane.axvline(start.value, color=SOFT, lw=0.8, ls=":")
+        for row, method in enumerate(data.rows):
+            value = method.accuracy.get(name) if name else method.mean
+            if value is None or not value.known:
+                continue
+            colour = str(lines.get(method.method, run_line(row))["color"])
+            pane.plot(list(value.seeds.values()), [row] * len(value.seeds), "o", color=colour, ms=2.2, alpha=0.5, mew=0)
+            reach = [[value.value - value.low], [value.high - value.value]] if isfinite(value.low) else None
+            marker = MARKERS[row % len(MARKERS)]
+            pane.errorbar(value.value, row, xerr=reach, fmt=marker, color=colour, ms=4, capsize=1.8, lw=1.1)
+        pane.set(title=shown(name or "mean of domains"), ylim=(len(data.rows) - 0.5, -0.5))
+        pane.set_yticks(range(len(data.rows)), [r.label for r in data.rows] if place % across == 0 else [])
+        pane.grid(axis="y", visible=False)
+    figure.supxlabel("held-out accuracy", fontsize=8)
+    return figure
+
+
+def effects(drawn: Drawn) -> Figure | None:
+    """What was trained on against what was evaluated: the change of held-out accuracy."""
+    matrix = effect_matrix(drawn.runs)
+    if not matrix.rows:
+        return None
+    values = {pair: cell.value for pair, cell in matrix.cells.items()}
+    figure, (pane,) = panes(1, height=0.8 + 0.5 * len(matrix.rows), across=2)
+    reach = reach_of(list(values.values()))
+    stars = {pair: "*" if cell.clear else "" for pair, cell in matrix.cells.items()}
+    draw_matrix(
+        pane,
+        matrix.columns,
+        values,
+        low=-reach,
+        high=reach,
+        text=lambda value: sign(value, 2),
+        rows=matrix.rows,
+        marks=stars,
+    )
+    pane.set(xlabel="evaluated on (* leaves out 0)", ylabel="trained on")
+    return figure
+
+
+def geometry(drawn: Drawn) -> Figure | None:
+    """How the domains lie in the hidden states over the checkpoints, a line per run."""
+    names = [n for n in GEOMETRY if any(run.series(f"probe/{n}")[0] for run in drawn.families)]
+    if not names:
+        return None
+    figure, axes = panes(len(names), across=4, height=1.6)
+    for pane, name in zip(axes, names, strict=True):
+        for place, run in enumerate(drawn.families):
+            steps, values = run.series(f"probe/{name}")
+            if steps:
+                draw_line(pane, steps, values, place, run.title)
+        pane.set(title=GEOMETRY[name], xlabel="training step")
+    legend_below(figure, axes)
+    return figure
+
+
+GEOMETRY = {
+    "separability": "separability",
+    "overlap": "overlap",
+    "verdict_transfer": "verdict transfer",
+    "cka": "CKA with the start",
+}
 
 
 FIGURES: dict[str, Callable[[Drawn], Any]] = {
@@ -175,6 +252,9 @@ FIGURES: dict[str, Callable[[Drawn], Any]] = {
     "gradient_cosines": gradient_cosines,
     "cosine_matrices": cosine_matrices,
     "borrowing": borrowing,
+    "comparison": comparison,
+    "effects": effects,
+    "geometry": geometry,
 }
 """File name to figure."""
 
@@ -188,7 +268,7 @@ def _curves(drawn: Drawn, key: str, label: str, top: float | None = None) -> Fig
         for place, run in enumerate(drawn.families):
             steps, values = run.series(key.format(domain))
             if steps:
-                _line(pane, steps, values, place, run.title)
+                draw_line(pane, steps, values, place, run.title)
         pane.set(title=shown(domain), xlabel="training step")
         pane.set_ylim(0, top)
     axes[0].set_ylabel(label)
@@ -196,51 +276,11 @@ def _curves(drawn: Drawn, key: str, label: str, top: float | None = None) -> Fig
     return figure
 
 
-def _line(pane: Axes, steps: Sequence[int], values: Sequence[float], place: int, name: str) -> None:
-    """Draw one run: a faint raw line below a smoothed one with a few markers."""
-    line = run_line(place)
-    colour = str(line["color"])
-    if len(steps) > 1:
-        pane.plot(steps, values, color=colour, lw=0.5, alpha=0.3)
-    marker = MARKERS[place % len(MARKERS)]
-    pane.plot(
-        steps,
-        smooth(values),
-        color=colour,
-        ls=DASHES[str(line["dash"])],
-        marker=marker,
-        ms=3,
-        markevery=max(1, len(steps) // 5),
-        label=shown(name),
-    )
-
-
-def _matrix(
-    pane: Axes,
-    domains: Sequence[str],
-    values: Mapping[tuple[str, str], float],
-    *,
-    low: float,
-    high: float,
-    text: Callable[[float], str],
-) -> None:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    # As on the page: orange and blue, which every kind of colour vision tells apart, over white at 0.
-    ends = ["#ffffff", BLUE] if low == 0 else [ORANGE, "#ffffff", BLUE]
-    colours = LinearSegmentedColormap.from_list("", ends)
-    rows = [[values.get((row, column), float("nan")) for column in domains] for row in domains]
-    pane.imshow(rows, vmin=low, vmax=high, cmap=colours, aspect="equal")
-    for (row, column), value in values.items():
-        place = (domains.index(column), domains.index(row))
-        red, green, blue, _ = colours((value - low) / (high - low))
-        dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.45
-        pane.text(*place, text(value), ha="center", va="center", color="white" if dark else INK, fontsize=7.5)
-    pane.set_xticks(range(len(domains)), domains)
-    pane.set_yticks(range(len(domains)), domains)
-    pane.grid(visible=False)
-    pane.tick_params(length=0)
-    pane.spines[:].set_visible(False)
+def _result(run: RunData) -> ComparisonData | None:
+    try:
+        return read_comparison(run.comparison) if run.comparison is not None else None
+    except RunError:  # the report says so; the figures of the runs are drawn all the same
+        return None
 
 
 def _accuracy(run: RunData, when: str, domain: str) -> Estimate | None:

@@ -5,11 +5,13 @@ Everything is set for the figure at hand: matplotlib's global state, its windows
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcpo_rl.analysis.curves import smooth
+from mcpo_rl.analysis.palette import run_line
 from mcpo_rl.errors import ConfigError, MissingDependencyError, nearest
 from mcpo_rl.runs.files import replacing
 
@@ -137,13 +139,15 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> lis
     Raises:
         RunError: A file could not be written.
     """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, and the same for every format
     paths = []
     for kind in formats:
         path = folder / f"{name}.{kind}"
         # Without a date in the file the same run gives the same bytes.
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
         with replacing(path) as temporary:
-            figure.savefig(temporary, format=kind, dpi=300, bbox_inches="tight", pad_inches=0.03, metadata=metadata)
+            figure.savefig(temporary, format=kind, dpi=300, metadata=metadata)
         paths.append(path)
     return paths
 
@@ -151,3 +155,72 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> lis
 def shown(name: str) -> str:
     """Return a name as matplotlib takes it: one that begins with `_` would be left out of the legend."""
     return f" {name}" if name.startswith("_") else name
+
+
+def draw_line(pane: Axes, steps: Sequence[int], values: Sequence[float], place: int, name: str) -> None:
+    """Draw one run: a faint raw line below a smoothed one with a few markers."""
+    line = run_line(place)
+    colour = str(line["color"])
+    if len(steps) > 1:
+        pane.plot(steps, values, color=colour, lw=0.5, alpha=0.3)
+    marker = MARKERS[place % len(MARKERS)]
+    pane.plot(
+        steps,
+        smooth(values),
+        color=colour,
+        ls=DASHES[str(line["dash"])],
+        marker=marker,
+        ms=3,
+        markevery=max(1, len(steps) // 5),
+        label=shown(name),
+    )
+
+
+def draw_matrix(
+    pane: Axes,
+    domains: Sequence[str],
+    values: Mapping[tuple[str, str], float],
+    *,
+    low: float,
+    high: float,
+    text: Callable[[float], str],
+    rows: Sequence[str] | None = None,
+    marks: Mapping[tuple[str, str], str] | None = None,
+) -> None:
+    """Draw a heat map with its numbers.
+
+    Args:
+        pane: Where.
+        domains: Names of the columns, in their order.
+        values: By (row, column); pairs without a value stay empty.
+        low: The value of the scale's lower end: 0, or what lies opposite to `high`.
+        high: The value of the upper end.
+        text: How a value is written.
+        rows: Names of the rows where they are not the columns'.
+        marks: Put behind a number.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    # As on the page: orange and blue, which every kind of colour vision tells apart, over white at 0.
+    ends = ["#ffffff", BLUE] if low == 0 else [ORANGE, "#ffffff", BLUE]
+    colours = LinearSegmentedColormap.from_list("", ends)
+    names = list(rows or domains)
+    cells = [[values.get((row, column), float("nan")) for column in domains] for row in names]
+    pane.imshow(cells, vmin=low, vmax=high, cmap=colours, aspect="equal")
+    for (row, column), value in values.items():
+        place = (list(domains).index(column), names.index(row))
+        red, green, blue, _ = colours((value - low) / (high - low))
+        dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.45
+        pane.text(
+            *place,
+            text(value) + (marks or {}).get((row, column), ""),
+            ha="center",
+            va="center",
+            color="white" if dark else INK,
+            fontsize=7.5,
+        )
+    pane.set_xticks(range(len(domains)), domains)
+    pane.set_yticks(range(len(names)), names)
+    pane.grid(visible=False)
+    pane.tick_params(length=0)
+    pane.spines[:].set_visible(False)
