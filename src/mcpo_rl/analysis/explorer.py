@@ -27,6 +27,8 @@ MOST_OF_A_RUN = 5_000
 MOST_BYTES = 8_000_000
 LENGTHS = (12_000, 6_000, 3_000, 1_500, 700, 300)
 """Characters shown of one text, from what is wished to what is least."""
+_SAMPLE = 500_000
+"""Characters by which is judged how far texts can be packed."""
 _NEGATIVES_ALONG = 2
 _GOLDEN = 0.6180339887498949
 
@@ -87,15 +89,24 @@ def _explorer_run(run: RunData, domains: Sequence[str], most: int, most_bytes: i
     data = columns.data | {
         "run": run.name,
         "explained": {space: list(p.explained) for space, p in projections.items() if p is not None},
-        "prompts": columns.prompts.texts,
     }
-    for length in LENGTHS:
-        texts = {name: all_shortened(data[name], length) for name in ("prompts", "completion")}
+    prompts, completions = columns.prompts.texts, data.pop("completion")
+    for length in LENGTHS[_first_to_try(data, [*prompts, *completions], most_bytes) :]:
+        texts = {"prompts": all_shortened(prompts, length), "completion": all_shortened(completions, length)}
         text = packed(data | texts)
         if len(text) <= most_bytes:
             break
     kept = sum(len(batch) for batch in batches)
     return ExplorerRun(run.name, text, shown=len(data["domain"]), kept=kept, characters=length)
+
+
+def _first_to_try(data: dict[str, Any], texts: Sequence[str], most_bytes: int) -> int:
+    """Return which of `LENGTHS` should fit, by how far some of the texts can be packed: packing all takes long."""
+    sample = "".join(texts[:: max(1, sum(map(len, texts)) // _SAMPLE)])
+    each = len(packed(sample)) / max(1, len(sample))
+    room = most_bytes - len(packed(data))
+    fitting = (place for place, most in enumerate(LENGTHS) if each * sum(min(len(t), most) for t in texts) <= room)
+    return next(fitting, len(LENGTHS) - 1)
 
 
 def _per_step(counts: Sequence[int], most: int) -> int:

@@ -210,7 +210,7 @@ class RunDirectory:
         Raises:
             RunError: The file could not be written; nothing of it stays behind.
         """
-        path = self.rollouts / f"step_{batch.step:06d}.parquet"
+        path = self._rollout_file(batch.step)
         with replacing(path) as temporary:
             write_batch(batch, temporary)
         return path
@@ -249,11 +249,14 @@ class RunDirectory:
         found = [(path.stem.removeprefix("step_"), path) for path in self.rollouts.glob("step_*.parquet")]
         return sorted((int(number), path) for number, path in found if number.isdigit())
 
+    def _rollout_file(self, step: int) -> Path:
+        return self.rollouts / f"step_{step:06d}.parquet"
+
     def _rollouts_of(self, step: int) -> Path:
+        path = self._rollout_file(step)
+        if path.exists():
+            return path
         files = self._rollout_files()
-        for number, path in files:
-            if number == step:
-                return path
         kept = ", ".join(str(number) for number, _ in files[:12]) or "none"
         more = ", ..." if len(files) > 12 else ""
         raise RunError(f"{self.path} keeps no rollouts of step {step}; steps kept: {kept}{more}.")
