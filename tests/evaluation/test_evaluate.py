@@ -77,6 +77,12 @@ class TestEvaluate:
         assert [item.text for item in other.completions] != [item.text for item in first.completions]
         assert len({item.text for item in first.completions}) > 6, "samples and batches must differ from each other"
 
+    def test_every_batch_has_random_numbers_of_its_own(
+        self, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: list[Problem]
+    ) -> None:
+        result = evaluate(model, tokenizer, problems[:1], samples=6, max_new_tokens=12, batch_size=1)
+        assert len({item.text for item in result.completions}) == 6
+
     @pytest.mark.gpu
     def test_seeded_on_a_gpu_too(
         self, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: list[Problem]
