@@ -124,6 +124,11 @@ def test_stopped_gone_on_and_grown(command: Command, here: type[HereAndNow], sho
     assert again.status == 2 and "already holds a comparison. Go on with it with --resume" in again.err
     here.interrupt_at = None
     here.asked.clear()
+    planned = command("compare", out, "--plan")
+    assert [line.split("/recipes/")[1] for line in planned.out.splitlines() if "/recipes/" in line] == [
+        "mcpo/seed_0.yaml --resume --quiet"
+    ]
+    assert "1 of 2 are finished" in planned.out and "written:" in planned.out and not here.asked
     assert command(*words, "--resume", "--methods", "pcgrad", "--quiet").status == 0
     assert [shlex.join(words).split("/recipes/")[1].split()[0] for words in here.asked] == [
         "mcpo/seed_0.yaml",
@@ -153,13 +158,16 @@ def _failing(self: HereAndNow, task: Task, place: int, evaluate: bool) -> HereAn
 
 def test_the_plan_alone(command: Command, here: type[HereAndNow], short: Path, tmp_path: Path) -> None:
     out = tmp_path / "compared"
-    answer = command("compare", short, "--plan", "--methods", "single", "--seeds", "0,1", "--output", out)
+    answer = command("compare", "--methods", "single", "--plan", short, "--seeds=0,1", "--output", out, "--max-steps=2")
     assert answer.status == 0 and not here.asked and not (out / "runs").exists()
     lines = [line for line in answer.out.splitlines() if line.startswith("mcpo-rl train ")]
     assert [shlex.split(line)[2] for line in lines] == [
         str(out / f"recipes/single/seed_{seed}/{domain}.yaml") for seed in (0, 1) for domain in ("math", "logic")
     ]
     assert "math 2 steps x 8 rollouts, logic 2 steps x 8 rollouts per seed" in answer.out
+    assert not (out / "comparison.json").exists(), "there is nothing to show yet"
+    launched = command("compare", out, "--plan", "--launch", "torchrun --nproc_per_node 2")
+    assert launched.out.count("torchrun --nproc_per_node 2 -m mcpo_rl train ") == 4
 
 
 @pytest.mark.parametrize(
@@ -171,6 +179,7 @@ def test_the_plan_alone(command: Command, here: type[HereAndNow], short: Path, t
         (["--output_dir", "x"], "`--output_dir` cannot be set in a comparison: say where"),
         (["--method=grpo"], "`--method` cannot be set in a comparison: name the methods with --methods"),
         (["--jobs", "0"], "--jobs is 0"),
+        (["--methods"], "argument --methods: expected one argument"),
         (["--jobs", "many"], "argument --jobs: invalid int value: 'many'"),
         (["--budget", "free"], "argument --budget: invalid choice: 'free'"),
         (["--against", "merge"], "--against merge: the comparison has grpo, mcpo, single"),

@@ -84,43 +84,60 @@ def run(args: argparse.Namespace) -> int:
     if {"-h", "--help"} & set(args.overrides):
         args.print_help()
         return 0
-    words = _Words(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    words = _Words(add_help=False, allow_abbrev=False)
     _add_options(words)
     words.add_argument("--debug", action="store_true")
-    found, overrides = words.parse_known_args(args.overrides)
-    for name, value in vars(found).items():
-        if name != "jobs" or "--jobs" in " ".join(args.overrides):
-            setattr(args, name, value)
+    # Into the same namespace: what was said before the recipe stays.
+    _, overrides = words.parse_known_args(args.overrides, namespace=args)
     if args.jobs < 1:
         raise ConfigError(f"--jobs is {args.jobs}; it must be at least 1.")
     plan = _plan(args, overrides)
 
     from mcpo_rl.cli.compare_progress import plan_text, watching
     from mcpo_rl.comparison.processes import Processes
-    from mcpo_rl.comparison.result import collect
     from mcpo_rl.comparison.running import run_tasks
-    from mcpo_rl.comparison.table import save_tables, text
 
+    launcher = shlex.split(args.launch or "")
+    processes = Processes(plan, jobs=args.jobs, launcher=launcher, gpus=_gpus())
     if not args.quiet or args.plan:
         print(plan_text(plan))
-    processes = Processes(plan, jobs=args.jobs, launcher=shlex.split(args.launch or ""), gpus=_gpus())
     plan.write()
     if args.plan:
-        print("\n".join(shlex.join(["mcpo-rl", *plan.words(task)]) for task in plan.tasks))
+        _print_commands(plan, launcher)
+        _tables(plan, args.against)
         return 0
     with watching(plan, quiet=args.quiet) as watcher:
         ended = run_tasks(plan, processes, watcher, jobs=args.jobs)
-    result = collect(plan, reference=args.against)
-    result.save()
-    save_tables(result)
-    if any(row.seeds for row in result.rows):
-        print("", text(result), "", f"written: {plan.path}/comparison.json, .md, .tex", sep="\n")
-        print(f"report:  mcpo-rl report {shlex.quote(str(plan.path))}")
+    _tables(plan, args.against)
     for failure in ended.failed:
         print(f"mcpo-rl: error: {failure.task.name}: {failure.reason}", file=sys.stderr)
     if ended.interrupted or ended.failed:
         print(f"go on with:\n  mcpo-rl compare {shlex.quote(str(plan.path))}", file=sys.stderr)
     return 130 if ended.interrupted else 1 if ended.failed else 0
+
+
+def _print_commands(plan: Plan, launcher: list[str]) -> None:
+    """Print the command lines of what is not finished, in an order in which they can be run."""
+    from mcpo_rl.comparison.outcomes import is_finished
+
+    for task in plan.tasks:
+        if not is_finished(plan, task):
+            before = [*launcher, "-m", "mcpo_rl"] if launcher and task.kind == "train" else ["mcpo-rl"]
+            print(shlex.join([*before, *plan.words(task)]))
+
+
+def _tables(plan: Plan, reference: str | None) -> None:
+    """Write the result of what has finished, and print it where something has."""
+    from mcpo_rl.comparison.result import collect
+    from mcpo_rl.comparison.table import save_tables, text
+
+    result = collect(plan, reference=reference)
+    if not any(row.seeds for row in result.rows):
+        return
+    result.save()
+    save_tables(result)
+    print("", text(result), "", f"written: {plan.path}/comparison.json, .md, .tex", sep="\n")
+    print(f"report:  mcpo-rl report {shlex.quote(str(plan.path))}")
 
 
 def _plan(args: argparse.Namespace, overrides: list[str]) -> Plan:
