@@ -72,7 +72,7 @@ def test_of_runs_a_run(command: Command, specialists: list[Path], model_path: Pa
 
 def test_of_models_a_model(command: Command, specialists: list[Path], model_path: Path, tmp_path: Path) -> None:
     out = tmp_path / "model"
-    models = [path / "model" for path in specialists]
+    models = [specialists[0] / "model", specialists[1]]  # a run stands for its model
     answer = command("merge", "--base", model_path, *models, "--output", out, "--scale", "2")
     assert answer.status == 0, answer.err
     assert added(out, model_path) == pytest.approx(4.0, abs=1e-5)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcpo_rl.cli.eval import model_path
 from mcpo_rl.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
         form=args.form, density=args.density, scale=args.scale, weights=weights, seed=args.merge_seed
     )
     if args.base is not None:
-        print(_described(_merged(args.base, args.models, args.output, options, quiet=args.quiet)))
+        models = [model_path(name) for name in args.models]
+        print(_described(_merged(args.base, models, args.output, options, quiet=args.quiet)))
         print(f"model: {args.output}")
         return 0
     result = _merge_runs([Path(name) for name in args.models], args.output, options, args)
