@@ -41,8 +41,8 @@ def test_words_go_from_the_first_to_the_last_checkpoint(empty_run: Empty) -> Non
     (family,) = families(load_runs([probed(empty_run)]))
     assert in_words(family) == (
         "domains are told apart with accuracy 0.90 at first, 0.80 at the end; overlap of the domains' correct rollouts "
-        "(1 is chance) 0.10 at first, 0.20 at the end; what marks a correct rollout carries over to another domain with "
-        "AUC 0.90 at first, 0.80 at the end; CKA with the start 0.90."
+        "(1 is chance) 0.10 at first, 0.20 at the end; what marks a correct rollout carries over to another domain "
+        "with AUC 0.90 at first, 0.80 at the end; CKA with the start 0.90."
     )
 
 
