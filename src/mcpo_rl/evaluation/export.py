@@ -218,7 +218,9 @@ def _time(record: EvaluationRecord) -> str:
 
 def _generation(record: EvaluationRecord) -> dict[str, Any]:
     settings = record.settings
-    kept = {name: settings[name] for name in ("temperature", "top_p", "top_k", "min_p") if name in settings}
+    kept: dict[str, Any] = {
+        name: settings[name] for name in ("temperature", "top_p", "top_k", "min_p") if name in settings
+    }
     return {"do_sample": settings.get("temperature", 1) > 0, "max_gen_toks": settings.get("max_new_tokens"), **kept}
 
 
