@@ -23,7 +23,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mcpo_rl.rewards import VerifierReward
 from mcpo_rl.runs import RolloutBatch
 from mcpo_rl.trainers.trl import requirements
 from mcpo_rl.trainers.trl.base import ContrastiveTrainer
@@ -36,16 +35,16 @@ from mcpo_rl.trainers.trl.rollouts.domain_column import DomainIndex, check_datas
 from mcpo_rl.trainers.trl.rollouts.domain_metrics import domain_metrics
 from mcpo_rl.trainers.trl.rollouts.rollout_log import is_due, rollout_batch
 from mcpo_rl.trainers.trl.rollouts.scoring import ScoredRollouts, score_rollouts
-from mcpo_rl.trainers.trl.running.checkpoint import read_state
 from mcpo_rl.trainers.trl.running.trackers import rollout_trackers
-from mcpo_rl.trainers.trl.sampling.mixing import Mixing, check_mixture, check_resampling, check_same_order
-from mcpo_rl.trainers.trl.sampling.resampling import GroupResampler, Resampled
+from mcpo_rl.trainers.trl.sampling.mixes_domains import MixesDomains
+from mcpo_rl.trainers.trl.sampling.mixing import check_mixture, check_resampling, check_same_order
+from mcpo_rl.trainers.trl.sampling.resampling import Resampled
 
 _ROWS = "contrastive_rows"
 """Where a micro-batch carries the numbers of its rollouts, in the order in which they were scored."""
 
 
-class OnlineContrastive(ContrastiveTrainer, MeasuresInterference, WatchesForgetting):
+class OnlineContrastive(ContrastiveTrainer, MeasuresInterference, WatchesForgetting, MixesDomains):
     """MCPO for a trainer of TRL's that generates, scores and trains on rollouts; stands in front of it.
 
     Where one generation batch feeds several optimizer steps (`steps_per_generation` above
@@ -58,8 +57,6 @@ class OnlineContrastive(ContrastiveTrainer, MeasuresInterference, WatchesForgett
 
     configuration: ClassVar[type]
     """The class of `args`."""
-    generated_names: ClassVar[tuple[str, ...]]
-    """What TRL's `_generate` returns, in its order."""
     old_log_probs_name: ClassVar[str]
     """The key of the old log-probabilities in the batch that `_generate_and_score_completions` returns."""
     old_log_probs_always: ClassVar[bool]
@@ -100,9 +97,6 @@ class OnlineContrastive(ContrastiveTrainer, MeasuresInterference, WatchesForgett
         self._pool_present = torch.ones(0, dtype=torch.bool)
         self._pool_observed = self._pool_waits = False
         self._awaited: AwaitedPool | None = None
-        self._train_sampler: Any = None
-        self._mixing: Mixing | None = None
-        self._resampler: GroupResampler | None = None
         self._resampled: Resampled | None = None
         self._last_observed_step = -1
         super().__init__(model, reward_funcs, args, train_dataset, *rest, **options)  # type: ignore[call-arg]
@@ -131,52 +125,6 @@ class OnlineContrastive(ContrastiveTrainer, MeasuresInterference, WatchesForgett
         for column in (self.args.domain_column, "reference"):
             if column not in self._signature_columns:
                 self._signature_columns.append(column)
-
-    def _get_train_sampler(self, dataset: Any = None) -> Any:
-        if self.args.mixture is None:
-            self._train_sampler = super()._get_train_sampler(dataset)  # type: ignore[misc]
-            return self._train_sampler
-        self._mixing = mixing = Mixing(self.args, self.train_dataset, loaded=dataset)
-        self._tell_mixture()
-        self._resampler = GroupResampler(self, mixing) if mixing.rounds else None
-        return mixing.sampler
-
-    def _init_training_state(
-        self, max_steps: int, steps_per_epoch: int, epochs: int, checkpoint: str | None, trial: Any
-    ) -> tuple[int, int]:
-        done: tuple[int, int] = super()._init_training_state(max_steps, steps_per_epoch, epochs, checkpoint, trial)  # type: ignore[misc]
-        epochs_trained, steps_trained = done
-        if self._mixing is not None and checkpoint is not None:
-            state = read_state(checkpoint, torch.device("cpu"))["mixture"]
-            self._mixing.resume(state, items_passed_over=steps_trained, where=checkpoint)
-            # TRL counts from 0 again. Counted on, it rolls out where the uninterrupted run would, also from a
-            # checkpoint in the middle of a generation batch.
-            self._step = epochs_trained * self._mixing.items_per_epoch + steps_trained
-            return done
-        # TRL's sampler draws a permutation per epoch from its own generator: pass over those of the epochs done.
-        generator = getattr(self._train_sampler, "generator", None)
-        for _ in range(epochs_trained if generator is not None else 0):
-            torch.randperm(self._train_sampler.num_samples, generator=generator)
-        return done
-
-    # -- verification --------------------------------------------------------------------------------------------------
-
-    def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
-        generated = self.roll_out(prompts, self._rows)
-        if self._resampler is None or not self.model.training:
-            return generated
-        return self._resampler.complete(prompts, self._rows, generated)
-
-    def roll_out(self, prompts: list[Any], rows: list[dict[str, Any]]) -> tuple[Any, ...]:
-        """Generate, and have the completions judged from here on: TRL asks for rewards after the log-probabilities."""
-        ahead = [reward for reward in self.reward_funcs if isinstance(reward, VerifierReward)]
-        for reward in ahead:
-            reward.warm_up()
-        generated: tuple[Any, ...] = super()._generate(prompts)  # type: ignore[misc]
-        columns = {key: [row[key] for row in rows] for key in rows[0]} if ahead else {}
-        for reward in ahead:
-            reward.begin(generated[self.generated_names.index("completions")], **columns)
-        return generated
 
     # -- pool phase ----------------------------------------------------------------------------------------------------
 
