@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,3 +216,32 @@ def test_the_command_of_a_run_is_this_installation(tmp_path: Path) -> None:
     child = processes.ChildProcess(command, tmp_path / "log", {"PATH": "", "HOME": str(tmp_path)})
     assert child._process.wait(timeout=120) == 2
     assert (tmp_path / "log").read_text().startswith("mcpo-rl: error: recipe not found")
+
+
+@pytest.mark.slow
+def test_with_processes_stopped_by_ctrl_c_and_gone_on(short: Path, tmp_path: Path) -> None:
+    out = tmp_path / "compared"
+    words = ["compare", str(short), "--methods", "grpo,mcpo", "--seeds", "0", "--output", str(out), "--jobs", "2"]
+    words += ["--max_steps", "400"]
+    parent = subprocess.Popen([*processes.PYTHON, *words], stderr=subprocess.PIPE, text=True)
+    metrics = [out / "runs" / method / "seed_0" / "metrics.jsonl" for method in ("grpo", "mcpo")]
+    while not all(file.is_file() and file.stat().st_size for file in metrics):
+        assert parent.poll() is None
+        time.sleep(0.2)
+    parent.send_signal(signal.SIGINT)
+    said = parent.communicate(timeout=300)[1]
+    assert parent.returncode == 130 and f"mcpo-rl compare {out}" in said
+    steps = []
+    for method in ("grpo", "mcpo"):
+        run = RunDirectory.open(out / "runs" / method / "seed_0")
+        assert run.read_manifest()["status"] == "interrupted"
+        steps.append(run.read_manifest()["step"])
+        assert (run.checkpoints / f"checkpoint-{steps[-1]}").is_dir()
+    assert (
+        subprocess.run([*processes.PYTHON, "compare", str(out), "--quiet", "--jobs", "2"], check=False).returncode == 0
+    )
+    facts = json.loads((out / "comparison.json").read_text())
+    assert facts["complete"] and {row["cost"]["steps"] for row in facts["rows"]} == {400}
+    for method, step in zip(("grpo", "mcpo"), steps, strict=True):
+        resumed = RunDirectory.open(out / "runs" / method / "seed_0").read_manifest()["resumed"]
+        assert [attempt["step"] for attempt in resumed] == [step]

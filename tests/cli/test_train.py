@@ -328,3 +328,12 @@ def test_what_several_processes_trained_is_evaluated_by_one(
     assert run.read_manifest()["status"] == "finished" and run.read_manifest()["step"] == trained
     again = command("train", recipe, *words, "--resume", "--learning_rate", 0.5)
     assert again.status == 2
+
+
+def test_a_lora_on_a_lora_is_refused(half_right: None, command: Command, recipe: Path, tmp_path: Path) -> None:
+    lora = ["--peft.r", 2, "--peft.target_modules", "all-linear", "--max_steps", 1, "--method", "grpo", "--quiet"]
+    assert command("train", recipe, *lora).status == 0
+    second = ["--model", tmp_path / "run" / "model", "--output_dir", tmp_path / "second"]
+    answer = command("train", recipe, *lora, *second)
+    assert answer.status == 2 and "which is a LoRA itself" in answer.err
+    assert not (tmp_path / "second").exists()

@@ -15,6 +15,7 @@ from accelerate.utils import str_to_bool
 
 from mcpo_rl.config import Recipe, check_fields
 from mcpo_rl.errors import ConfigError, MCPOError, MissingDependencyError
+from mcpo_rl.models.lora import lora_config_file
 from mcpo_rl.trainers.trl import MCPOConfig
 from mcpo_rl.trainers.trl.surgery import PCGradConfig
 
@@ -106,6 +107,19 @@ def lora_config(arguments: dict[str, Any] | None) -> Any:
         return LoraConfig(**{"task_type": "CAUSAL_LM", **arguments})
     except (ValueError, TypeError) as error:
         raise ConfigError(f"`peft`: LoraConfig refuses it: {error}") from error
+
+
+def check_lora_base(recipe: Recipe) -> None:
+    """Refuse to train a LoRA on a LoRA: it would be saved with the first one's base as its own.
+
+    Raises:
+        ConfigError: With what to do instead.
+    """
+    if recipe.peft is not None and lora_config_file(recipe.model) is not None:
+        raise ConfigError(
+            f"`peft` trains a LoRA on {recipe.model}, which is a LoRA itself: the new one would name that one's base "
+            "as its own. Merge it into its base first and name the result, or leave `peft` out."
+        )
 
 
 def _has_bf16() -> bool:

@@ -29,7 +29,7 @@ from mcpo_rl.cli.heldout import (
 from mcpo_rl.cli.probing import check_probe, probe_callbacks
 from mcpo_rl.cli.ranks import LostRankError, SaidByRank0Error, failing_with_one_cause, label
 from mcpo_rl.cli.sandbox_options import use_recipe_sandbox
-from mcpo_rl.cli.trainer_config import lora_config, training_config
+from mcpo_rl.cli.trainer_config import check_lora_base, lora_config, training_config
 from mcpo_rl.cli.training_data import training_data
 from mcpo_rl.config import Recipe
 from mcpo_rl.errors import MCPOError, RunError
@@ -100,6 +100,7 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
     heldout = heldout_problems(recipe)
     watched = watched_while_training(config, heldout)
     check_probe(recipe, RunDirectory(path))
+    check_lora_base(recipe)
     load_tokenizer(recipe.model)  # a mistake in the model's name should leave no run directory
     state = PartialState()
     if resume and heldout and state.num_processes == 1 and is_only_trained(run := RunDirectory(path)):
