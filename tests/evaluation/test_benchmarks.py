@@ -236,3 +236,10 @@ def test_sampling_of_the_papers() -> None:
 def test_a_part_reads_the_hub() -> None:
     part = Part(hub="openai/gsm8k", config="main", split="test")
     assert part.entry() == {"hub": "openai/gsm8k", "split": "test", "name": "main"}
+
+
+def test_the_page_has_every_benchmark_as_it_is() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    for name, benchmark in BENCHMARKS.items():
+        metric, hub = metric_name(benchmark.samples()), benchmark.parts[0].hub
+        assert f"| `{name}` | {benchmark.domain} | {benchmark.problems} | {metric} | `{hub}` |\n" in page
