@@ -10,7 +10,7 @@ import pytest
 
 from mcpo_rl.comparison.plan import Plan
 from mcpo_rl.comparison.result import ComparisonResult, collect
-from mcpo_rl.comparison.table import cost_grid, duration, latex, markdown, save_tables, text
+from mcpo_rl.comparison.table import cost_grid, duration, latex, markdown, notes, save_tables, text
 from mcpo_rl.runs import RunDirectory
 
 ACCURACIES = {
@@ -55,6 +55,7 @@ def test_markdown(planned: Planned, finish: Finish) -> None:
     assert costs == ["single-domain", "3", "180", "1,920", "1,920", "1,920", "5,760", "370,368", "6 min 0 s"]
     notes = "\n".join(line for line in lines if line.startswith("- "))
     assert "seeds 0, 1, 2; every method starts from builtin:tiny" in notes
+    assert "builtin:tiny with the same problems in the same order." in notes
     assert "Budget per-domain: every domain gets the same rollouts with every method" in notes
     assert "over the held-out problems" in notes and "leave 0 out" in notes
 
@@ -84,6 +85,15 @@ def test_what_is_missing_is_named(planned: Planned, finish: Finish) -> None:
     assert "MCPO, seed 1, is missing: mcpo/seed_1 not started." in shown
     assert [cell.value for cell in cost_grid(result)[2]] == ["MCPO", *["-"] * 8]
     assert "minus" not in shown.splitlines()[0], "there is nothing to subtract"
+
+
+def test_notes_do_not_contradict_each_other(planned: Planned, finish: Finish) -> None:
+    plan = replace(planned(["merge"]), remarks=("The order differs.",))
+    for task in plan.tasks:
+        finish(plan, task, ACCURACIES["grpo"])
+    said = " ".join(notes(collect(plan)))
+    assert "with the same problems. Budget" in said and "The order differs." in said
+    assert "What is merged costs what its specialists cost" in said
 
 
 def test_latex(planned: Planned, finish: Finish) -> None:

@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     launcher = shlex.split(args.launch or "")
     processes = Processes(plan, jobs=args.jobs, launcher=launcher, gpus=_gpus())
     if not args.quiet or args.plan:
-        print(plan_text(plan))
+        print(plan_text(plan, launched=bool(launcher)))
     plan.write()
     if args.plan:
         _print_commands(plan, launcher)

@@ -15,14 +15,21 @@ from mcpo_rl.comparison.table import duration
 from mcpo_rl.scores import EvaluationRecord
 
 
-def plan_text(plan: Plan) -> str:
-    """Return the runs of the plan, what they cost, and the budget in words."""
+def plan_text(plan: Plan, *, launched: bool = False) -> str:
+    """Return the runs of the plan, what they cost, and the budget in words.
+
+    Args:
+        plan: The plan.
+        launched: Runs are started by a launcher, on a number of processes that only it knows.
+    """
     seeds = ", ".join(map(str, plan.seeds))
     lines = [f"{len(plan.methods)} methods, seeds {seeds}: {len(plan.tasks)} runs in {plan.path}"]
     for method in plan.methods:
         tasks = plan.of(method, plan.seeds[0])
         lines.append(f"  {METHODS[method].label:<22} {_cost(tasks)} per seed")
     lines.append(f"budget {plan.budget}: {BUDGETS[plan.budget]}")
+    if launched:
+        lines.append("note: Rollouts are those of one process; the launcher multiplies them.")
     lines += [f"note: {remark}" for remark in plan.remarks]
     done = sum(is_finished(plan, task) for task in plan.tasks)
     if done:
@@ -34,7 +41,7 @@ def _cost(tasks: list[Task]) -> str:
     if tasks[0].kind == "merge":
         return f"no training: {len(tasks[0].needs)} specialists merged"
     parts = [
-        f"{task.domain + ' ' if task.domain else ''}{task.steps} steps x {task.rollouts_per_step:g} rollouts"
+        f"{task.domain + ' ' if task.domain else ''}{task.steps} step{'' if task.steps == 1 else 's'} x {task.rollouts_per_step:g} rollouts"
         for task in tasks
     ]
     return ", ".join(parts)
@@ -66,9 +73,10 @@ class Watch:
 
     def begins(self, task: Task) -> None:
         """Note when."""
+        again = task.name in self._begun
         self._begun.setdefault(task.name, time.monotonic())
         if self._say:
-            print(f"{task.name}: begins", file=sys.stderr, flush=True)
+            print(f"{task.name}: {'is evaluated' if again else 'begins'}", file=sys.stderr, flush=True)
 
     def ends(self, task: Task, failure: str | None) -> None:
         """Say how it did, or why it failed."""

@@ -104,9 +104,10 @@ def cost_grid(result: ComparisonResult) -> Grid:
 def notes(result: ComparisonResult) -> Iterator[str]:
     """Yield what has to be known to read the tables."""
     plan = result.plan
+    order = "" if plan.remarks else " in the same order"
     yield (
         f"Held-out accuracy after training; {_seeds(plan.seeds)}; every method starts from {plan.recipe['model']} with "
-        "the same problems in the same order."
+        f"the same problems{order}."
     )
     yield f"Budget {plan.budget}: {BUDGETS[plan.budget]}."
     if len(plan.seeds) > 1:
@@ -122,6 +123,8 @@ def notes(result: ComparisonResult) -> Iterator[str]:
         )
     if any(cell.mark for cell in cells):
         yield f"*: {FEWEST_SEEDS} seeds or more, and the intervals over seeds and over problems both leave 0 out."
+    if any(METHODS[row.method].kind == "merge" for row in result.rows):
+        yield "What is merged costs what its specialists cost; they are those of single-domain, and were trained once."
     yield "Worst-domain gain: of every seed the smallest of the domains' gains over the start, averaged over the seeds."
     if len(result.rows) > 2:
         yield "Of many such intervals one in twenty leaves out 0 by chance."
