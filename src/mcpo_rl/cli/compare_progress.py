@@ -40,11 +40,11 @@ def plan_text(plan: Plan, *, launched: bool = False) -> str:
 def _cost(tasks: list[Task]) -> str:
     if tasks[0].kind == "merge":
         return f"no training: {len(tasks[0].needs)} specialists merged"
-    parts = [
-        f"{task.domain + ' ' if task.domain else ''}{task.steps} step{'' if task.steps == 1 else 's'} x {task.rollouts_per_step:g} rollouts"
+    return ", ".join(
+        f"{task.domain + ' ' if task.domain else ''}{task.steps} {'step' if task.steps == 1 else 'steps'} "
+        f"x {task.rollouts_per_step:g} rollouts"
         for task in tasks
-    ]
-    return ", ".join(parts)
+    )
 
 
 @contextmanager
