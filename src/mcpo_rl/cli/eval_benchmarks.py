@@ -183,7 +183,7 @@ def _check(args: argparse.Namespace) -> None:
 def _evaluate(
     generator: Any, loaded: BenchmarkProblems, samples: int, sampling: Sampling, args: argparse.Namespace
 ) -> EvaluationRecord | None:
-    from mcpo_rl.cli.eval import evaluate_and_save
+    from mcpo_rl.cli.eval_saving import evaluate_and_save
     from mcpo_rl.evaluation.benchmarks import metric_name
 
     benchmark = loaded.benchmark
