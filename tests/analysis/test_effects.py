@@ -121,6 +121,15 @@ def test_the_section_has_a_figure_or_says_what_is_missing():
     assert empty.empty and "i is left out" in empty.missing
 
 
+def test_cells_are_short_and_the_table_has_the_intervals():
+    section = effects_section([MATH, run("j", ["math", "code", "logic"], BASE)])
+    figure, table = section.groups[0].panels[0].figure["data"][0], section.groups[1].table
+    assert figure["y"] == ["math", "all"], "fits beside a figure on a phone"
+    assert figure["text"][0][0] == "+0.50*" and figure["text"][1][0] == "+0.00"
+    assert table is not None and [row[0] for row in table.rows] == ["math", "math + code + logic"]
+    assert table.rows[0][1].startswith("+0.500 (") and (0, 1) in table.marked and (1, 1) not in table.marked
+
+
 def test_json_is_plain():
     data = effect_matrix([MATH]).to_json()
     assert data["rows"][0]["effects"]["code"]["value"] == -0.5

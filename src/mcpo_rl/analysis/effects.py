@@ -13,7 +13,7 @@ from typing import Any
 from mcpo_rl.analysis.loading import RunData
 from mcpo_rl.analysis.matrices import Pair, matrix_panel, reach_of
 from mcpo_rl.analysis.palette import ordered
-from mcpo_rl.analysis.panel import Group, Section
+from mcpo_rl.analysis.panel import Group, Section, Table
 from mcpo_rl.analysis.wording import listed, sign, signed
 from mcpo_rl.scores import Estimate, EvaluationRecord, ProblemScore, bootstrap_mean
 from mcpo_rl.scores.paired import Difference
@@ -98,23 +98,44 @@ def effects_section(runs: Sequence[RunData]) -> Section:
     missing = "No run here was evaluated before and after training, so what it did to each domain is not known."
     if not matrix.rows:
         return Section("effects", _TITLE, "Effects", missing=" ".join([missing, *matrix.remarks]))
-    values = {pair: cell.value for pair, cell in matrix.cells.items()}
-    texts = {
-        pair: f"{sign(cell.value)}<br>{sign(cell.low)} to {sign(cell.high)}" for pair, cell in matrix.cells.items()
-    }
+    short = {row: _short_name(row, matrix) for row in matrix.rows}
+    values = {(short[row], column): cell.value for (row, column), cell in matrix.cells.items()}
     panel = matrix_panel(
         "Accuracy after training minus before it",
         matrix.columns,
         values,
         label="Change of held-out accuracy by what was trained on (rows) and what was evaluated (columns)",
-        texts=texts,
+        texts={
+            (short[row], column): sign(cell.value, 2) + ("*" if cell.clear else "")
+            for (row, column), cell in matrix.cells.items()
+        },
         hover="trained on %{y}, evaluated on %{x}: %{z:+.3f}",
         reach=reach_of(list(values.values())),
         rows="trained on",
         columns="evaluated on",
-        row_names=matrix.rows,
+        row_names=[short[row] for row in matrix.rows],
+        reading="An asterisk: the interval leaves out 0.",
     )
-    return Section("effects", _TITLE, "Effects", (Group("", _READING, (panel,), wide=True),), tuple(in_words(matrix)))
+    groups = (Group("", _READING, (panel,), wide=True), Group(table=_table(matrix)))
+    return Section("effects", _TITLE, "Effects", groups, tuple(in_words(matrix)))
+
+
+def _short_name(row: str, matrix: EffectMatrix) -> str:
+    """Return the name of a row as it fits beside a figure on a phone."""
+    trained = matrix.trained[row]
+    everything = len(trained) > 1 and set(trained) >= set(matrix.columns)
+    return row.replace(" + ".join(trained), "all", 1) if everything else row
+
+
+def _table(matrix: EffectMatrix) -> Table:
+    """Return the cells with their intervals: what can be told from 0 is marked."""
+    rows, marked = [], set()
+    for place, row in enumerate(matrix.rows):
+        cells = [matrix.cells.get((row, column)) for column in matrix.columns]
+        rows.append((row, *("–" if cell is None else signed(cell) for cell in cells)))
+        marked |= {(place, number) for number, cell in enumerate(cells, 1) if cell is not None and cell.clear}
+    columns = ("trained on", *matrix.columns)
+    return Table(columns, tuple(rows), frozenset(marked), "Change of held-out accuracy, with intervals")
 
 
 def in_words(matrix: EffectMatrix) -> list[str]:
@@ -195,7 +216,9 @@ def _row_names(kinds: Sequence[tuple[tuple[str, ...], str]]) -> dict[tuple[tuple
     names = {}
     for kind in kinds:
         trained = " + ".join(kind[0])
-        names[kind] = f"{trained} ({kind[1]})" if trained and domains.count(kind[0]) > 1 else trained or kind[1] or "unknown"
+        names[kind] = (
+            f"{trained} ({kind[1]})" if trained and domains.count(kind[0]) > 1 else trained or kind[1] or "unknown"
+        )
     return names
 
 

@@ -33,7 +33,7 @@ def interference_section(runs: Sequence[Family], colours: Mapping[str, str]) -> 
         panels = _cosine_panels(run, cosines, reach, every=few)
         panels += _by_domain(run, colours) if few else []
         groups.append(Group(_headed(run, runs), "" if place else _COSINES, tuple(panels), wide=True))
-    conflict = _over_runs(runs, "interference/conflict", "Share of pairs in conflict")
+    conflict = _over_runs(runs, _CONFLICT_KEY, "Share of pairs in conflict")
     if conflict and len(measured) > 1:
         groups.append(Group("Conflict, all runs", _CONFLICT, (conflict,), wide=True))
     losses = [
@@ -49,13 +49,16 @@ def interference_section(runs: Sequence[Family], colours: Mapping[str, str]) -> 
         "Interference",
         tuple(groups),
         tuple(in_words(run.name, pairs) for run, pairs in measured),
-        legend=tuple((run.title, run_line(place)) for place, run in enumerate(runs)) if len(measured) > 1 else (),
+        legend=tuple((run.title, run_line(n)) for n, run in enumerate(runs) if run.series(_CONFLICT_KEY)[0])
+        if len(measured) > 1
+        else (),
         missing="These runs did not measure the domains' policy gradients (`interference_steps` of the trainer).",
     )
 
 
 MOST_SINGLE = 4
 """Up to so many runs are shown in every detail; of more, the page would hold a hundred figures."""
+_CONFLICT_KEY = "interference/conflict"
 _MEANS = "With a 95% interval over stretches of the run. Bold: it can be told from 0."
 _COSINES = (
     "Cosine between the policy gradients of two domains. Orange, below 0: a step that helps one hurts the other. "
