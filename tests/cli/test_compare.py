@@ -79,7 +79,7 @@ def test_a_comparison_from_beginning_to_end(
     out = tmp_path / "compared"
     answer = command("compare", short, "--methods", "mcpo,merge,sequential", "--seeds", "1", "--output", out)
     assert answer.status == 0, answer.err
-    assert f"4 methods, seeds 1: 6 runs in {out}" in answer.out
+    assert f"methods mcpo, single, sequential, merge; seeds 1; 6 runs in {out}" in answer.out
     facts = json.loads((out / "comparison.json").read_text())
     assert facts["complete"] and facts["methods"] == ["mcpo", "single", "sequential", "merge"]
     assert facts["domains"] == ["logic", "math"]

@@ -71,9 +71,16 @@ def test_a_batch_is_cut_to_the_share(given: Batch, share: float, changes: dict[s
     assert (part.steps, part.share) == (60, share)
 
 
-def test_a_batch_that_cannot_be_cut_takes_fewer_steps() -> None:
-    part = specialist_part(batch(8, 8), 60, 1 / 3, "per-domain")  # 8 prompts have no third
-    assert (part.steps, part.share, part.changes) == (20, 1.0, {"max_steps": 20})
+@pytest.mark.parametrize(
+    ("given", "share", "steps"),
+    [
+        (batch(8, 8), 1 / 3, 20),  # 8 prompts have no third
+        (batch(16, 3, generations=16), 0.5, 30),  # 3 prompts have no half, though the rows of a micro-batch do
+    ],
+)
+def test_a_batch_that_cannot_be_cut_takes_fewer_steps(given: Batch, share: float, steps: int) -> None:
+    part = specialist_part(given, 60, share, "per-domain")
+    assert (part.steps, part.share, part.changes) == (steps, 1.0, {"max_steps": steps})
 
 
 def test_under_total_a_specialist_trains_as_a_run_on_the_mixture() -> None:

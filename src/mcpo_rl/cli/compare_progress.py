@@ -23,7 +23,7 @@ def plan_text(plan: Plan, *, launched: bool = False) -> str:
         launched: Runs are started by a launcher, on a number of processes that only it knows.
     """
     seeds = ", ".join(map(str, plan.seeds))
-    lines = [f"{len(plan.methods)} methods, seeds {seeds}: {len(plan.tasks)} runs in {plan.path}"]
+    lines = [f"methods {', '.join(plan.methods)}; seeds {seeds}; {len(plan.tasks)} runs in {plan.path}"]
     for method in plan.methods:
         tasks = plan.of(method, plan.seeds[0])
         lines.append(f"  {METHODS[method].label:<22} {_cost(tasks)} per seed")
