@@ -43,6 +43,7 @@ HOOKS: dict[str, list[str]] = {
     "train": ["self", "resume_from_checkpoint", "trial"],
     "_run_epoch": ["self", "model", "epoch"],
     "_save_checkpoint": ["self", "model", "trial"],
+    "evaluate": ["self", "eval_dataset", "ignore_keys", "metric_key_prefix"],
 }
 """Methods of TRL's trainers that ours extend, with the parameters that they count on."""
 
@@ -57,7 +58,9 @@ def test_the_hook_points_are_where_they_were(trainer_class, name):
 
 def test_the_list_of_hook_points_is_complete():
     extended = set()
-    for mixin in (ContrastiveTrainer, OnlineContrastive):
+    ours = [part for part in MCPOTrainer.__mro__ if part.__module__.startswith("mcpo_rl.")]
+    assert {ContrastiveTrainer, OnlineContrastive} < {*ours}
+    for mixin in ours:
         for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(mixin)))):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Call):
                 called = node.value.func
@@ -81,6 +84,7 @@ def test_a_run_goes_through_every_hook_point(make_trainer, monkeypatch):
     for name in HOOKS:
         monkeypatch.setattr(MCPOTrainer, name, spied(name))
     options = {"mixture": "equal", "save_strategy": "steps", "save_steps": 1, "remove_unused_columns": True}
+    options |= {"eval_strategy": "steps", "eval_steps": 1, "options": {"eval_dataset": make_dataset(4)}}
     make_trainer(max_steps=1, **options).train()
     make_trainer(max_steps=2, **options).train(resume_from_checkpoint=True)
     assert seen == set(HOOKS)
