@@ -99,6 +99,12 @@ def test_stages_share_the_steps(steps: int, shares: tuple[float, ...]) -> None:
         assert all(abs(part.steps - 100 * asked[domain]) < 1 for domain, part in parts.items())
 
 
+@pytest.mark.parametrize("shares", [(0.46, 0.27, 0.27), (0.34, 0.33, 0.33)])  # rounded they are one too many, too few
+def test_what_rounding_leaves_goes_to_the_stage_furthest_from_its_share(shares: tuple[float, ...]) -> None:
+    parts = stage_parts(10, dict(zip(ROWS, shares, strict=True)))
+    assert {domain: part.steps for domain, part in parts.items()} == {"math": 4, "code": 3, "logic": 3}
+
+
 def test_fewer_steps_than_stages_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"`max_steps` is 2; .* the 3 domains"):
         stage_parts(2, domain_shares("equal", ROWS))
