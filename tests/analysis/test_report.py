@@ -15,10 +15,8 @@ import plotly.graph_objects as go
 import pytest
 
 from mcpo_rl.analysis import write_report
-from mcpo_rl.analysis.loading import load_runs
 from mcpo_rl.errors import MissingDependencyError, RunError
 from mcpo_rl.runs import RolloutBatch, RunDirectory
-from mcpo_rl.scores import EvaluationRecord, ProblemScore
 
 EVIL = "</script><script>window.hacked = true</script> <img src=x onerror=alert(1)> & <b>bold</b> %{x}"
 DOMAINS = ["math", "code", "logic"]

@@ -29,7 +29,7 @@ class ProbeRun:
 
 def probe_runs(runs: Sequence[RunData], domains: Sequence[str]) -> list[ProbeRun]:
     """Return the maps of the probe sets of at most `MOST_RUNS` runs: those that have two steps or more of one."""
-    found = []
+    found: list[ProbeRun] = []
     for run in runs:
         probe = load_probe(run.path) if len(found) < MOST_RUNS else None
         if probe is not None and len(probe.steps) > 1:
