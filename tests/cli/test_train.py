@@ -95,6 +95,20 @@ def test_grpo_is_the_run_without_the_contrastive_term(
     assert not [key for key in rows[0] if key.startswith("contrastive/")]
 
 
+def test_held_out_problems_are_watched_while_training(
+    half_right: None, command: Command, recipe: Path, problems_file: Path, tmp_path: Path
+) -> None:
+    words = ["--eval_strategy", "steps", "--eval_steps", 1, "--per_device_eval_batch_size", 12, "--max_steps", 1]
+    words += ["--eval_problems", f"[{{path: {problems_file}}}]", "--eval_on_start", "true", "--evaluation.samples", 1]
+    answer = command("train", recipe, *words)
+    assert answer.status == 0, answer.err
+    rows = RunDirectory.open(tmp_path / "run").read_metrics()
+    watched = [row for row in rows if "forgetting/math" in row]
+    assert [row["step"] for row in watched] == [0, 1]
+    assert watched[0]["forgetting/logic"] == 0.0 and "forgetting_alarm/logic" in watched[0]
+    assert [row["step"] for row in rows if any(key.startswith("interference/norm/") for key in row)] == [1]
+
+
 def test_quiet_says_nothing_of_progress(half_right: None, command: Command, recipe: Path) -> None:
     assert "train mcpo" not in command("train", recipe, "--max_steps", 1, "--quiet").err
 
@@ -252,6 +266,8 @@ def test_lora(half_right: None, command: Command, recipe: Path, tmp_path: Path) 
         (["--peft.rank", "4"], "unknown key `peft.rank`"),
         (["--problems.0.pth", "x"], "unknown key `pth`"),
         (["--model", "./no-model"], "no model directory at ./no-model"),
+        (["--eval_strategy", "steps"], "but the recipe has no `eval_problems`"),
+        (["--interference_layers", "[down_prj]"], "Did you mean `down_proj`?"),
         (["--evaluation.sample", "2"], "unknown key `evaluation.sample`"),
         (["stray"], "cannot read `stray`"),
         (["--max_steps"], "`--max_steps` has no value"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mcpo_rl.data.mixture import BatchOutcome, DomainFacts, DomainMixture, DomainOutcome, MixtureOptions
-from mcpo_rl.data.mixture.curricula import Difficulty, Learnability, Schedule, WorstDomain
+from mcpo_rl.data.mixture.curricula import Difficulty, Forgetting, Learnability, Schedule, WorstDomain
 from mcpo_rl.data.mixture.shuffling import permutation, random_bits, seed_of
 from mcpo_rl.errors import RunError
 
@@ -35,6 +35,21 @@ def follow(curriculum, outcomes, facts=FACTS):
     for shares in found:
         assert sum(shares.values()) == pytest.approx(1.0)
     return found
+
+
+def test_forgetting_by_hand():
+    fallen = [BatchOutcome(domains={}, fallen=frozenset(names)) for names in (["code"], ["code", "math"], [])]
+    found = follow(Forgetting(boost=3.0), fallen)
+    assert found[0] == pytest.approx(FACTS.base)
+    assert found[1] == pytest.approx({"code": 0.75 / 1.5, "logic": 0.25 / 1.5, "math": 0.5 / 1.5})
+    assert found[2] == pytest.approx({"code": 0.75 / 2.5, "logic": 0.25 / 2.5, "math": 1.5 / 2.5})
+    assert found[3] == pytest.approx(FACTS.base)
+
+
+def test_what_is_forgotten_goes_through_json():
+    seen = BatchOutcome(domains=outcome({"code": 0.5}).domains, fallen=frozenset({"math"}))
+    assert BatchOutcome.from_json(seen.to_json()) == seen
+    assert BatchOutcome.from_json(outcome({"code": 0.5}).to_json()).fallen == frozenset()
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.75])

@@ -52,6 +52,15 @@ def test_problems_that_the_best_did_not_judge_are_left_out():
     assert watch.observe(1, {"a": {"y": 0.0}})["a"].p_value == 1.0
 
 
+def test_other_problems_that_were_judged_raise_no_alarm():
+    # Better on every problem that both judged, lower on average by those that only this evaluation did.
+    watch = ForgettingWatch()
+    watch.observe(0, {"a": {**{f"x{n}": 0.5 for n in range(8)}, **{f"y{n}": 1.0 for n in range(10)}}})
+    now = {**{f"x{n}": 1.0 for n in range(8)}, **{f"z{n}": 0.0 for n in range(10)}}
+    standing = watch.observe(1, {"a": now})["a"]
+    assert standing.below > 0 and standing.p_value < 0.05 and not standing.alarm
+
+
 def test_false_alarms_are_as_rare_as_promised():
     # Nothing changes but which completions are drawn; the best of several evaluations is lucky all the same.
     generator = np.random.default_rng(0)

@@ -196,8 +196,7 @@ def check_against_autograd(make_trainer: Any, *, layers: list[str] | None, toler
     return trainer
 
 
-@pytest.mark.parametrize("coef", [0.0, 0.5])
-@pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
+@pytest.mark.parametrize(("loss_type", "coef"), [("dapo", 0.5), ("grpo", 0.0)])
 def test_the_last_hidden_states_see_the_policy_alone(make_trainer, loss_type, coef):
     # With the contrastive term too: its gradient enters below.
     trainer = check_against_autograd(
@@ -211,15 +210,15 @@ def test_the_last_hidden_states_see_the_policy_alone(make_trainer, loss_type, co
     assert (max(history(trainer, "contrastive/grad_norm"), default=0) > 0) == (coef > 0)
 
 
-@pytest.mark.parametrize("checkpointing", [None, False, True])
-def test_linear_layers(make_trainer, checkpointing):
-    options = {"gradient_checkpointing_kwargs": {"use_reentrant": checkpointing}, "gradient_checkpointing": True}
+@pytest.mark.parametrize("options", [{}, {"use_reentrant": False}, {"use_reentrant": True}])
+def test_linear_layers(make_trainer, options):
     check_against_autograd(
         make_trainer,
         layers=["down_proj", "layers.0.self_attn.q_proj"],
         tolerance=1e-6,
         contrastive_coef=0.0,
-        **(options if checkpointing is not None else {}),
+        gradient_checkpointing=bool(options),
+        gradient_checkpointing_kwargs=options,
     )
 
 
@@ -290,8 +289,9 @@ def same_for_twins(prompts: list[Any], trainer: Any) -> dict[str, Any]:
     return {**rollouts, "logprobs": None}
 
 
-@pytest.mark.parametrize(("opposite", "cosine"), [(True, -1.0), (False, 1.0)])
-@pytest.mark.parametrize("layers", [None, ["o_proj", "down_proj"]])
+@pytest.mark.parametrize(
+    ("opposite", "cosine", "layers"), [(True, -1.0, None), (False, 1.0, None), (True, -1.0, ["o_proj", "down_proj"])]
+)
 def test_planted_in_the_same_rollouts(make_trainer, opposite, cosine, layers):
     trainer = make_trainer(
         rewards=labelled(opposite),
@@ -312,8 +312,7 @@ def test_planted_in_the_same_rollouts(make_trainer, opposite, cosine, layers):
     assert row["interference/conflict"] == float(opposite)
 
 
-@pytest.mark.parametrize("opposite", [True, False])
-@pytest.mark.parametrize("coef", [0.0, None])
+@pytest.mark.parametrize(("opposite", "coef"), [(True, None), (False, 0.0)])
 def test_planted_in_sampled_rollouts(make_trainer, opposite, coef):
     # Each domain draws its own completions; 16 of them per prompt leave some luck.
     trainer = make_trainer(
@@ -338,7 +337,7 @@ def test_planted_in_sampled_rollouts(make_trainer, opposite, coef):
 # -- when, and at what price -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("every", "rows"), [(0, []), (2, [0, 2]), (10, [0])])
+@pytest.mark.parametrize(("every", "rows"), [(0, []), (2, [0, 2])])
 def test_measured_every_few_steps(make_trainer, every, rows):
     trainer = make_trainer(interference_steps=every, max_steps=4)
     trainer.train()
@@ -346,19 +345,15 @@ def test_measured_every_few_steps(make_trainer, every, rows):
     assert measured == [number in rows for number in range(4)]
 
 
-@pytest.mark.parametrize("layers", [None, ["down_proj"]])
-def test_it_changes_no_weight(make_trainer, layers):
+def test_it_changes_no_weight_and_leaves_no_hook(make_trainer):
+    # For the last hidden states, test_plain_grpo.py compares with TRL's own trainer.
     runs = []
     for every in (0, 1):
-        trainer = make_trainer(interference_steps=every, interference_layers=layers)
+        trainer = make_trainer(interference_steps=every, interference_layers=["down_proj"], max_steps=2)
         trainer.train()
         runs.append(parameters_of(trainer))
     assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
-
-
-def test_no_hook_stays_behind(make_trainer):
-    trainer = make_trainer(interference_steps=1, interference_layers=["down_proj"], max_steps=1)
-    trainer.train()
+    assert history(trainer, "interference/norm/math")
     assert not any(module._forward_hooks for module in trainer.model.modules())
 
 
