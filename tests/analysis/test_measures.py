@@ -181,6 +181,10 @@ class TestPlanted:
         assert opposed["verdict_transfer/a/b"] < 0.02
         assert abs(none["verdict"] - 0.5) < 0.15 and abs(none["verdict_transfer"] - 0.5) < 0.15
 
+    def test_how_far_apart_the_domains_lie_does_not_matter_to_it(self) -> None:
+        near, far = (verdict_probe(self.planted(gap, shared=0.5)) for gap in (0.0, 300.0))
+        assert near == pytest.approx(far, abs=1e-3) and 0.6 < near["verdict"] < 0.9
+
     def test_collapse_to_a_line(self) -> None:
         rows = self.planted(0.0)
         line = rows.with_features(np.outer(rows.features[:, 0], np.ones(20)) + 1e-6 * rows.features)

@@ -7,7 +7,7 @@ training.
 
 from mcpo_rl.analysis.geometry.maps import ProbeMap, pca_map, tsne_map
 from mcpo_rl.analysis.geometry.measures import measure
-from mcpo_rl.analysis.geometry.probe import PlacedProbe, ProbeGeometry, Recorder, load_probe, record_geometry
+from mcpo_rl.analysis.geometry.probe import PlacedProbe, ProbeGeometry, load_probe, record_geometry
 from mcpo_rl.analysis.geometry.projection import Projection, Space, principal_axes, project
 from mcpo_rl.analysis.geometry.rows import ProbeRows
 
@@ -17,7 +17,6 @@ __all__ = [
     "ProbeMap",
     "ProbeRows",
     "Projection",
-    "Recorder",
     "Space",
     "load_probe",
     "measure",

@@ -5,7 +5,7 @@ Axes: S recorded steps, N rollouts of the set, d width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -187,10 +187,6 @@ def record_geometry(directory: ProbeDirectory, step: int) -> dict[str, float]:
     measured = measure(rows, rows.with_features(base.features) if base is not None and fits else None)
     directory.write_geometry(step, rollouts.fingerprint, FORMULAS, measured)
     return {f"probe/{name}": value for name, value in measured.items()}
-
-
-Recorder = Callable[[ProbeDirectory, int], dict[str, float]]
-"""What `record_geometry` is to those that record states."""
 
 
 def _is_complete(measured: dict[str, float] | None) -> bool:
