@@ -108,7 +108,7 @@ class TestReading:
 
     def test_no_result_yet(self, three_seeds: Path, tmp_path: Path) -> None:
         (tmp_path / "comparison.yaml").write_text((three_seeds / "comparison.yaml").read_text())
-        with pytest.raises(RunError, match="has no comparison.json: the comparison is under way"):
+        with pytest.raises(RunError, match=r"has no comparison\.json: the comparison is under way"):
             read_comparison(tmp_path)
 
     @pytest.mark.parametrize("text", ["{", "[]", '{"format": 1}', '{"format": 1, "seeds": 3}'])

@@ -65,3 +65,19 @@ def test_names_are_as_short_as_they_can_be() -> None:
 def test_thinning_keeps_the_ends() -> None:
     assert thin(range(5), 9) == [0, 1, 2, 3, 4]
     assert thin(range(100), 5) == [0, 25, 50, 74, 99]
+
+
+def test_thinning_to_one_keeps_the_last() -> None:
+    assert thin(range(5), 1) == [4] and thin(range(5), 0) == []
+
+
+def test_the_seed_is_the_manifests_or_else_the_configs(empty_run: Callable[[str], RunDirectory]) -> None:
+    run = empty_run("run")
+    assert load_runs([run.path])[0].seed is None
+    run.config_file.write_text("seed: 3\n")
+    assert load_runs([run.path])[0].seed == 3
+    run.write_manifest(seed=7)
+    assert load_runs([run.path])[0].seed == 7
+    run.config_file.write_text("a: [")
+    (data,) = load_runs([run.path])
+    assert data.config == {} and any("config.yaml is damaged" in remark for remark in data.remarks)
