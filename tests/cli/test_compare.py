@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from mcpo_rl.cli import main, training
 from mcpo_rl.comparison import processes, running
 from mcpo_rl.comparison.plan import Plan, Task
-from mcpo_rl.runs import RunDirectory
+from mcpo_rl.runs import RunDirectory, directory
 
 Command = Callable[..., Any]
 
@@ -51,6 +51,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> type[HereAndNow]:
     HereAndNow.asked, HereAndNow.interrupt_at = [], None
     monkeypatch.setattr(processes, "Processes", HereAndNow)
     monkeypatch.setattr(running, "POLL_S", 0.0)
+    # What is installed, and the commit, take a while to find out and play no part.
+    monkeypatch.setattr(directory, "starting_facts", lambda: {"status": "running"})
 
     def parity_reward(completions: list[Any], **kwargs: Any) -> list[float]:
         return [float(sum(map(ord, completion[0]["content"])) % 2) for completion in completions]
