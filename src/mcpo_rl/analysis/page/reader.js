@@ -179,8 +179,10 @@ function noPairs(run, place) {
   if (run.part[place] === NO_PART) return verdictOf(run, place) === "error" ? "None: the verifier failed on it, so it is neither right nor wrong." : "None: it was not usable (cut off and masked, or its hidden states were not finite).";
   if (!step.paired) return "None in this step: the term needs correct and incorrect rollouts, and two domains.";
   if (run.part[place] === NEGATIVE) {
-    const anchors = total(step.correct, () => true);
-    return `It is incorrect, so it has no positives: it is a negative of the anchors (the ${plural(anchors, "correct rollout")} of this step), and pushed away from them.`;
+    const scope = step.term.negatives ?? "all";
+    if (scope === "prompt") return "It is incorrect, so it has no positives: it is a negative of the correct rollouts of its prompt, if there are any, and pushed away from them.";
+    const anchors = total(step.correct, (domain) => scope === "all" || domain === domainOf(run, place));
+    return `It is incorrect, so it has no positives: it is a negative of the ${plural(anchors, "correct rollout")} of ${scope === "all" ? "this step" : "its domain"}, and pushed away from ${anchors === 1 ? "it" : "them"}.`;
   }
   return "None was kept.";
 }
