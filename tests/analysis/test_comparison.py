@@ -168,6 +168,8 @@ class TestShowing:
         assert "Not finished, and not in the numbers: MCPO seed 1 (" in words
         assert "With 2 training seeds no difference between methods is called clear" in words
         assert accuracy_table(made).rows[2][-1] == "1"
+        assert gains_table(made).marked == frozenset(), "with two seeds nothing is clear, so nothing is marked"
+        assert not any("clearly" in sentence for sentence in headlines(made))
 
 
 class TestOnThePage:
