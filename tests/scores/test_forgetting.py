@@ -65,7 +65,7 @@ def test_false_alarms_are_as_rare_as_promised():
     # Nothing changes but which completions are drawn; the best of several evaluations is lucky all the same.
     generator = np.random.default_rng(0)
     alarms = evaluations = 0
-    for _ in range(20):
+    for _ in range(10):
         watch = ForgettingWatch()
         skills = generator.beta(1, 1, size=(2, 60))
         for step in range(8):
@@ -79,12 +79,12 @@ def test_false_alarms_are_as_rare_as_promised():
 def test_a_real_fall_is_found():
     generator = np.random.default_rng(1)
     found = 0
-    for _ in range(20):
+    for _ in range(10):
         watch = ForgettingWatch()
         for step in range(5):
             watch.observe(step, {"a": rates(*generator.binomial(2, 0.7, size=100) / 2)})
         found += watch.observe(5, {"a": rates(*generator.binomial(2, 0.4, size=100) / 2)})["a"].alarm
-    assert found >= 19
+    assert found == 10
 
 
 def test_state_goes_on():

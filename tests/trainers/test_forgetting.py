@@ -9,7 +9,7 @@ import pytest
 
 from .conftest import history, make_dataset
 
-HELDOUT = make_dataset(24, domains=("math", "code"))
+HELDOUT = make_dataset(20, domains=("math", "code"))
 
 
 def falling(code_falls_at: int, holder: dict[str, Any]) -> Any:
@@ -32,8 +32,8 @@ def make(make_trainer: Any, *, falls_at: int = 2, **options: Any) -> Any:
         "eval_steps": 1,
         "eval_on_start": True,
         "num_generations_eval": 2,
-        "per_device_eval_batch_size": 24,
-        "max_completion_length": 3,
+        "per_device_eval_batch_size": 40,
+        "max_completion_length": 2,
         "max_steps": 3,
         "contrastive_coef": 0.0,
         **options,
@@ -61,15 +61,9 @@ def test_a_fall_is_logged_and_warned_of(make_trainer, caplog):
     )
 
 
-def test_without_an_evaluation_there_is_nothing(make_trainer):
-    trainer = make_trainer(max_steps=1)
-    trainer.train()
-    assert not any(key.startswith("forgetting") for row in trainer.state.log_history for key in row)
-
-
 def test_the_mixture_can_answer(make_trainer):
     mixture = {"weights": "equal", "curriculum": {"kind": "forgetting", "boost": 3.0}}
-    trainer = make(make_trainer, falls_at=1, mixture=mixture, max_steps=6, per_device_train_batch_size=8)
+    trainer = make(make_trainer, falls_at=1, mixture=mixture, max_steps=4, per_device_train_batch_size=8)
     trainer.train()
     shares = history(trainer, "mixture/code/asked_share")
     assert shares[0] == pytest.approx(0.5)
@@ -79,10 +73,10 @@ def test_the_mixture_can_answer(make_trainer):
 def test_a_checkpoint_knows_the_best(make_trainer, tmp_path):
     mixture = {"weights": "equal", "curriculum": {"kind": "forgetting", "boost": 3.0}}
     options = {"falls_at": 1, "mixture": mixture, "per_device_train_batch_size": 8, "save_strategy": "steps"}
-    whole = make(make_trainer, **options, max_steps=5, save_steps=2)
+    whole = make(make_trainer, **options, max_steps=4, save_steps=2)
     whole.train()
-    resumed = make(make_trainer, **options, max_steps=5, save_steps=5)
+    resumed = make(make_trainer, **options, max_steps=4, save_steps=5)
     resumed.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-2"))
-    assert history(resumed, "forgetting/code")[-3:] == history(whole, "forgetting/code")[-3:] == [1, 1, 1]
+    assert history(resumed, "forgetting/code")[-2:] == history(whole, "forgetting/code")[-2:] == [1, 1]
     for key in ("mixture/code/asked_share", "mixture/math/asked_share"):
         assert history(resumed, key) == history(whole, key)

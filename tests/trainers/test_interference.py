@@ -38,7 +38,7 @@ def test_every_entry_lies_in_one_bucket_with_a_sign(width, dim):
 
 
 def test_inner_products_are_unbiased_with_the_variance_that_is_said():
-    width, dim, draws = 40, 8, 4000
+    width, dim, draws = 40, 8, 1500
     generator = torch.Generator().manual_seed(1)
     x, y = torch.randn(2, width, generator=generator, dtype=torch.float64)
     found = torch.stack([(lambda s: s(x) @ s(y))(Sketch(width, dim, seed=seed)) for seed in range(draws)])
@@ -95,7 +95,7 @@ def test_reliability_is_the_share_of_the_squared_norm_that_is_no_luck():
     mu = torch.randn(30, generator=generator, dtype=torch.float64)
     for sizes in ((4, 4), (5, 3)):
         signal, whole = 0.0, 0.0
-        for _ in range(2000):
+        for _ in range(800):
             halves = torch.stack(
                 [
                     (mu + 3 * torch.randn(size, 30, generator=generator, dtype=torch.float64)).sum(dim=0) / 8
@@ -103,9 +103,9 @@ def test_reliability_is_the_share_of_the_squared_norm_that_is_no_luck():
                 ]
             )
             found = interference_metrics(halves @ halves.T, sizes, ["a"])
-            signal += found["interference/reliability/a"] * found["interference/norm/a"] ** 2 / 2000
-            whole += found["interference/norm/a"] ** 2 / 2000
-        assert signal == pytest.approx((mu @ mu).item(), rel=0.05)
+            signal += found["interference/reliability/a"] * found["interference/norm/a"] ** 2 / 800
+            whole += found["interference/norm/a"] ** 2 / 800
+        assert signal == pytest.approx((mu @ mu).item(), rel=0.1)
         assert whole == pytest.approx((mu @ mu).item() + 30 * 9 / 8, rel=0.05)
 
 
@@ -339,10 +339,10 @@ def test_planted_in_sampled_rollouts(make_trainer, opposite, coef):
 
 @pytest.mark.parametrize(("every", "rows"), [(0, []), (2, [0, 2])])
 def test_measured_every_few_steps(make_trainer, every, rows):
-    trainer = make_trainer(interference_steps=every, max_steps=4)
+    trainer = make_trainer(interference_steps=every, max_steps=3)
     trainer.train()
-    measured = [any(key.startswith("interference/") for key in row) for row in trainer.state.log_history[:4]]
-    assert measured == [number in rows for number in range(4)]
+    measured = [any(key.startswith("interference/") for key in row) for row in trainer.state.log_history[:3]]
+    assert measured == [number in rows for number in range(3)]
 
 
 def test_it_changes_no_weight_and_leaves_no_hook(make_trainer):
