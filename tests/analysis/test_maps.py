@@ -7,7 +7,7 @@ from mcpo_rl.analysis.geometry import ProbeRows, pca_map, tsne_map
 from mcpo_rl.analysis.geometry import maps as maps_module
 from mcpo_rl.analysis.geometry.maps import turned_onto
 
-COUNT = 60
+COUNT = 45
 DOMAINS = np.array(["a", "b", "c"])[np.arange(COUNT) % 3]
 CENTRES = np.random.default_rng(0).normal(size=(3, 40))
 
@@ -117,4 +117,4 @@ def test_turned_onto_undoes_any_turn_mirror_and_shift() -> None:
 
 @pytest.fixture(autouse=True)
 def shorter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maps_module, "FIRST_ITERATIONS", 750)
+    monkeypatch.setattr(maps_module, "FIRST_ITERATIONS", 500)

@@ -71,6 +71,8 @@ def test_numbers_of_other_formulas_or_another_set_are(directory: ProbeDirectory,
     else:
         directory.geometry_file.write_text(directory.geometry_file.read_text().replace(make_set().fingerprint, "x"))
     directory.geometry_file.write_text(directory.geometry_file.read_text().replace("alignment", "nonsense"))
+    for step in (0, 20):
+        (directory.path / f"step_{step:06d}.parquet").unlink()
     probe = load_probe(directory.path)
     assert probe is not None and probe.measured[10]["alignment"] == pytest.approx(right)
     assert "nonsense" not in probe.names
