@@ -5,11 +5,9 @@ Imported inside the commands only: it loads torch and TRL.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,17 +25,16 @@ from mcpo_rl.cli.heldout import (
     watched_while_training,
 )
 from mcpo_rl.cli.probing import check_probe, probe_callbacks
-from mcpo_rl.cli.ranks import LostRankError, SaidByRank0Error, failing_with_one_cause, label
+from mcpo_rl.cli.ranks import failing_with_one_cause
+from mcpo_rl.cli.recording import begin, created, recorded, removed_if_refused
 from mcpo_rl.cli.sandbox_options import use_recipe_sandbox
 from mcpo_rl.cli.trainer_config import check_lora_base, lora_config, training_config
 from mcpo_rl.cli.training_data import training_data
 from mcpo_rl.config import Recipe
-from mcpo_rl.errors import MCPOError, RunError
 from mcpo_rl.evaluation import EvaluationResult
 from mcpo_rl.models import load_model_and_tokenizer, load_tokenizer, resolve_model
 from mcpo_rl.rewards import verifier_reward
 from mcpo_rl.runs import RolloutBatch, RunDirectory
-from mcpo_rl.runs.failures import forget_failures
 from mcpo_rl.runs.manifest import data_fingerprint
 from mcpo_rl.trainers.trl import (
     InterruptCallback,
@@ -47,7 +44,7 @@ from mcpo_rl.trainers.trl import (
     RunMetricsCallback,
     find_last_complete_checkpoint,
 )
-from mcpo_rl.trainers.trl.running.checkpoint import remove_incomplete_checkpoints, whole_or_absent
+from mcpo_rl.trainers.trl.running.checkpoint import whole_or_absent
 from mcpo_rl.trainers.trl.sampling.mixing import check_mixture
 from mcpo_rl.trainers.trl.surgery import PCGradTrainer
 from mcpo_rl.types import Problem
@@ -66,7 +63,7 @@ class TrainingOutcome:
     is_main_process: bool = True
     """False on the other ranks of a distributed run: they write and print nothing."""
     feature_source: str | None = None
-    """Where the hidden states of the pool came from (`generation`, `old_logps`, `forward`); None: there was no pool."""
+    """Where the hidden states of the pool came from (`feature_source`); None: there was no pool."""
     metrics: dict[str, float] = field(default_factory=dict)
     """The trainer's summary (`train_runtime`, `train_loss`, ...)."""
     evaluation: EvaluationResult | None = None
@@ -107,7 +104,7 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
         return _evaluate_trained(run, recipe, config, heldout, quiet=quiet)
     fresh = not RunDirectory(path).manifest_file.exists()
     with failing_with_one_cause(None, config.ddp_timeout):
-        run = _created(path, recipe, resume=resume)
+        run = created(path, recipe, resume=resume)
     with recorded(run), failing_with_one_cause(path, config.ddp_timeout):
         with removed_if_refused(run, active=state.is_main_process and fresh):
             checkpoint = _last_checkpoint(run) if resume else None
@@ -193,65 +190,6 @@ def _train(
     return TrainingOutcome(interrupted=False, metrics=result.metrics, evaluation=evaluation, **outcome)
 
 
-@contextlib.contextmanager
-def recorded(run: RunDirectory) -> Iterator[None]:
-    """Write into the manifest how the block ended, if it did not end well.
-
-    On whichever rank that was: the cause may lie with one that writes nothing else. A rank that only lost its
-    connection to that one says so if nobody has said more.
-    """
-    try:
-        yield
-    except BaseException as error:
-        if run.manifest_file.exists() and not isinstance(error, SaidByRank0Error):
-            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            # The disk may be full for the manifest too: the first error is the one to report.
-            with contextlib.suppress(RunError):
-                if not isinstance(error, LostRankError) or run.read_manifest().get("status") == "running":
-                    run.write_manifest(status=status, error=f"{label()}{type(error).__name__}: {error}")
-        raise
-
-
-@contextlib.contextmanager
-def removed_if_refused(run: RunDirectory, *, active: bool) -> Iterator[None]:
-    """Remove a run that was made just now and is refused in the block, before its first step.
-
-    Else the next try, with the mistake mended, would be refused for the directory that this one left behind.
-    """
-    try:
-        yield
-    except MCPOError:
-        if active:
-            with contextlib.suppress(RunError):
-                run.write_manifest(status="failed")  # frees the directory
-            shutil.rmtree(run.path, ignore_errors=True)
-        raise
-
-
-def _created(path: Path, recipe: Recipe, *, resume: bool) -> RunDirectory:
-    """Let the main process make the run directory; the others wait for it, and end in silence where it may not.
-
-    Raises:
-        RunError: On the main process, for the reasons that `RunDirectory.create` has.
-        SaidByRank0Error: On the others.
-    """
-    state, run = PartialState(), RunDirectory(path)
-    refused: list[MCPOError | None] = [None]
-    if state.is_main_process:
-        try:
-            run = RunDirectory.create(path, recipe.to_mapping(), resume=resume)
-        except MCPOError as error:
-            refused = [error]
-    messages = [None if refused[0] is None else str(refused[0])]
-    if state.num_processes > 1:
-        broadcast_object_list(messages)
-    if refused[0] is not None:
-        raise refused[0]
-    if messages[0] is not None:
-        raise SaidByRank0Error(messages[0])
-    return run
-
-
 def _last_checkpoint(run: RunDirectory) -> Path | None:
     """Return the checkpoint to go on from, as the main process sees it: a shared disk may show others later."""
     state = PartialState()
@@ -259,35 +197,6 @@ def _last_checkpoint(run: RunDirectory) -> Path | None:
     if state.num_processes > 1:
         broadcast_object_list(found)
     return Path(found[0]) if found[0] else None
-
-
-def begin(run: RunDirectory, recipe: Recipe, data: dict[str, Any], checkpoint: Path | None) -> None:
-    """Record what the run is made of, and on a resumed one drop what will be written anew.
-
-    Args:
-        run: The run directory.
-        recipe: What is run.
-        data: The fingerprints of the problems, by split.
-        checkpoint: The one to go on from.
-
-    Raises:
-        RunError: The run has finished and keeps no checkpoint to go on from.
-    """
-    facts = run.read_manifest()
-    if checkpoint is None and (run.path / "model").is_dir():
-        raise RunError(f"{run.path} has finished and keeps no checkpoint to resume from; give another --output_dir.")
-    run.truncate_metrics(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
-    if "data" in facts and facts["data"] != data:
-        raise RunError(f"the problems are not those that {run.path} was started with; give another --output_dir.")
-    forget_failures(run.path)
-    remove_incomplete_checkpoints(run.checkpoints)
-    run.write_manifest(
-        method=recipe.method,
-        seed=recipe.seed,
-        model=recipe.model,
-        data=data,
-        processes=PartialState().num_processes,
-    )
 
 
 def save_final_model(trainer: MCPOTrainer, target: Path) -> None:
