@@ -98,7 +98,7 @@ def effects_section(runs: Sequence[RunData]) -> Section:
     missing = "No run here was evaluated before and after training, so what it did to each domain is not known."
     if not matrix.rows:
         return Section("effects", _TITLE, "Effects", missing=" ".join([missing, *matrix.remarks]))
-    short = {row: _short_name(row, matrix) for row in matrix.rows}
+    short = {row: short_name(row, matrix) for row in matrix.rows}
     values = {(short[row], column): cell.value for (row, column), cell in matrix.cells.items()}
     panel = matrix_panel(
         "Accuracy after training minus before it",
@@ -120,7 +120,7 @@ def effects_section(runs: Sequence[RunData]) -> Section:
     return Section("effects", _TITLE, "Effects", groups, tuple(in_words(matrix)))
 
 
-def _short_name(row: str, matrix: EffectMatrix) -> str:
+def short_name(row: str, matrix: EffectMatrix) -> str:
     """Return the name of a row as it fits beside a figure on a phone."""
     trained = matrix.trained[row]
     everything = len(trained) > 1 and set(trained) >= set(matrix.columns)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcpo_rl.analysis.comparison import method_lines
 from mcpo_rl.analysis.comparison_data import ComparisonData, read_comparison
-from mcpo_rl.analysis.effects import effect_matrix
+from mcpo_rl.analysis.effects import effect_matrix, short_name
 from mcpo_rl.analysis.figures import borrowed, shares_of
 from mcpo_rl.analysis.interference import reach_of_cosines
 from mcpo_rl.analysis.loading import RunData, load_runs
@@ -203,10 +203,12 @@ def effects(drawn: Drawn) -> Figure | None:
     matrix = effect_matrix(drawn.runs)
     if not matrix.rows:
         return None
-    values = {pair: cell.value for pair, cell in matrix.cells.items()}
+    names = {row: short_name(row, matrix) for row in matrix.rows}
+    cells = {(names[row], column): cell for (row, column), cell in matrix.cells.items()}
+    values = {pair: cell.value for pair, cell in cells.items()}
     figure, (pane,) = panes(1, height=0.8 + 0.5 * len(matrix.rows), across=2)
     reach = reach_of(list(values.values()))
-    stars = {pair: "*" if cell.clear else "" for pair, cell in matrix.cells.items()}
+    stars = {pair: "*" if cell.clear else "" for pair, cell in cells.items()}
     draw_matrix(
         pane,
         matrix.columns,
@@ -214,7 +216,7 @@ def effects(drawn: Drawn) -> Figure | None:
         low=-reach,
         high=reach,
         text=lambda value: sign(value, 2),
-        rows=matrix.rows,
+        rows=[names[row] for row in matrix.rows],
         marks=stars,
     )
     pane.set(xlabel="evaluated on (* leaves out 0)", ylabel="trained on")

@@ -119,7 +119,9 @@ def legend_below(figure: Figure, axes: Sequence[Axes], across: int = 4) -> None:
         for handle, label in zip(*pane.get_legend_handles_labels(), strict=True):
             named.setdefault(label, handle)
     if len(named) > 1:
-        figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=min(across, len(named)))
+        wide = 0.5 + 0.06 * max(len(label) for label in named)  # inches of an entry, near enough
+        columns = max(1, min(across, len(named), int(figure.get_figwidth() / wide)))
+        figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=columns)
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -147,7 +149,7 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> lis
         # Without a date in the file the same run gives the same bytes.
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
         with replacing(path) as temporary:
-            figure.savefig(temporary, format=kind, dpi=300, metadata=metadata)
+            figure.savefig(temporary, format=kind, dpi=300, bbox_inches="tight", pad_inches=0.03, metadata=metadata)
         paths.append(path)
     return paths
 
