@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mcpo_rl.errors import ConfigError, MissingDependencyError
 from mcpo_rl.runs import RolloutBatch
-from mcpo_rl.trainers.trl.running.trackers import CUT, as_markdown, rollout_trackers, shown_rows
+from mcpo_rl.trainers.trl.running.trackers import CUT, as_markdown, check_trackers, rollout_trackers, shown_rows
 
 NOT_TRACKED = {"step", "total_flos", "train_runtime", "train_loss"}
 """Of a log line: its step, and what transformers adds to the summary only."""
@@ -126,3 +127,13 @@ def test_the_real_tracker_keeps_metrics_and_rollouts(tracker: str, tmp_path: Pat
     for line in lines:
         for name in line.keys() - NOT_TRACKED:
             assert kept[str(line["step"])][f"train/{name}"] == pytest.approx(line[name]), name
+
+
+def test_a_tracker_that_is_not_there_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_trackers("none")
+    check_trackers(["tensorboard", "mlflow"])  # of others transformers says itself what is missing
+    with pytest.raises(ConfigError, match=r"there is no tracker `wnadb`.*Did you mean `wandb`\?"):
+        check_trackers(["wnadb"])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"needs the package trackio: pip install 'mcpo-rl\[trackers\]'"):
+        check_trackers(["trackio"])

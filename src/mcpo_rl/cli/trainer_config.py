@@ -17,6 +17,7 @@ from mcpo_rl.config import Recipe, check_fields
 from mcpo_rl.errors import ConfigError, MCPOError, MissingDependencyError
 from mcpo_rl.models.lora import lora_config_file
 from mcpo_rl.trainers.trl import MCPOConfig
+from mcpo_rl.trainers.trl.running.trackers import check_trackers
 from mcpo_rl.trainers.trl.surgery import PCGradConfig
 
 
@@ -25,7 +26,7 @@ def training_config(recipe: Recipe, output_dir: Path) -> MCPOConfig:
 
     Raises:
         ConfigError: An unknown field (with the nearest valid one), a wrong type, or a combination that cannot work.
-        MissingDependencyError: `use_vllm: true` without vLLM.
+        MissingDependencyError: `use_vllm: true` without vLLM, a tracker in `report_to` that is not installed.
     """
     configuration = configuration_of(recipe)
     hints = typing.get_type_hints(configuration)
@@ -55,11 +56,13 @@ def training_config(recipe: Recipe, output_dir: Path) -> MCPOConfig:
         )
     _join_ranks(values)
     try:
-        return configuration(**values)
+        config = configuration(**values)
     except MCPOError:
         raise
     except (ValueError, TypeError, ImportError) as error:
         raise ConfigError(f"the trainer refuses this configuration: {error}") from error
+    check_trackers(config.report_to)
+    return config
 
 
 def configuration_of(recipe: Recipe) -> type[MCPOConfig]:

@@ -6,10 +6,12 @@ table of rollouts each of the three takes in its own way. Any other tracker gets
 
 from __future__ import annotations
 
+import importlib.util
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from mcpo_rl.errors import ConfigError, MissingDependencyError, nearest
 from mcpo_rl.runs import RolloutBatch
 from mcpo_rl.types import Message
 
@@ -20,7 +22,37 @@ PER_VERDICT = 2
 CUT = 4000
 """Characters of a prompt or completion that are shown."""
 
+PACKAGES = {"trackio": ("trackio",), "tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
+"""Trackers that get rollouts too, each with the packages of which one has to be there."""
+
 Row = dict[str, Any]
+
+
+def check_trackers(report_to: Sequence[str] | str) -> None:
+    """Refuse trackers that are not known, and those of ours that are not installed, before anything is loaded.
+
+    Args:
+        report_to: names of trackers, or one; `none` and `all` are transformers' own words.
+
+    Raises:
+        ConfigError: transformers knows no tracker of this name.
+        MissingDependencyError: The package of one of the three is missing.
+    """
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    for name in [report_to] if isinstance(report_to, str) else report_to:
+        if name in ("none", "all"):
+            continue
+        if name not in INTEGRATION_TO_CALLBACK:
+            known = ", ".join(sorted(INTEGRATION_TO_CALLBACK))
+            raise ConfigError(
+                f"`report_to`: there is no tracker `{name}`; known are {known}, and `none`."
+                f"{nearest(name, INTEGRATION_TO_CALLBACK)}"
+            )
+        if name in PACKAGES and not any(importlib.util.find_spec(package) for package in PACKAGES[name]):
+            raise MissingDependencyError(
+                f"`report_to: {name}` needs the package {name}: pip install 'mcpo-rl[trackers]' (or {name} alone)."
+            )
 
 
 def rollout_trackers(trainer: Any) -> list[Callable[[RolloutBatch], None]]:
