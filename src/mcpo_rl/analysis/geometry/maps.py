@@ -19,9 +19,9 @@ from mcpo_rl.analysis.geometry.rows import FloatArray, ProbeRows, unit
 from mcpo_rl.errors import MissingDependencyError
 
 PERPLEXITY = 30.0
-FIRST_ITERATIONS = 1500
+FIRST_ITERATIONS = 1000
 """Of the first step's t-SNE: what it has not settled would show as a move at the second."""
-NEXT_ITERATIONS = 300
+NEXT_ITERATIONS = 250
 SETTLED = 1e-4
 """Length of t-SNE's gradient at which it stops before that."""
 ANALYSED_DIRECTIONS = 50

@@ -23,8 +23,8 @@ FORMULAS = 1
 """Version of the measures: raised when a formula changes, so that numbers kept by an older one are not mixed in."""
 MOST_STEPS = 40
 """Steps that are read, evenly over the run."""
-MOST_MAPPED_STEPS = 10
-MOST_MAPPED_ROLLOUTS = 150
+MOST_MAPPED_STEPS = 6
+MOST_MAPPED_ROLLOUTS = 120
 """What a t-SNE map takes in; it costs seconds."""
 FEWEST_ROLLOUTS = 4
 
@@ -87,7 +87,7 @@ class ProbeGeometry:
         return PlacedProbe("pca", self.steps, everyone, pca_map(self.rows))
 
     def tsne(self) -> PlacedProbe | None:
-        """Return the t-SNE map of at most 150 rollouts at 10 steps, evenly chosen; None for too few rollouts.
+        """Return the t-SNE map of at most 120 rollouts at 6 steps, evenly chosen; None for too few rollouts.
 
         Raises:
             MissingDependencyError: scikit-learn is not installed.
