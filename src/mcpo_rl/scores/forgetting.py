@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from mcpo_rl.errors import RunError
@@ -109,11 +109,6 @@ class ForgettingWatch:
             self._seen = {name: int(count) for name, count in state["seen"].items()}
         except (KeyError, TypeError, AttributeError) as error:
             raise RunError(f"The state of the forgetting alarm is damaged ({error!r}).") from error
-
-
-def to_json(standings: Mapping[str, Standing]) -> dict[str, Any]:
-    """Return standings as plain data."""
-    return {name: {**asdict(one), "below": one.below} for name, one in standings.items()}
 
 
 def _mean(rates: Rates) -> float:
