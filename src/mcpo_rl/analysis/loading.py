@@ -126,6 +126,14 @@ def load_runs(paths: Sequence[Path], *, most_steps: int = MOST_STEPS) -> list[Ru
     ]
 
 
+def loaded(runs: Sequence[str | Path | RunData], *, most_steps: int = MOST_STEPS) -> list[RunData]:
+    """Return `runs` as they are where they are read already; else read them (`load_runs`)."""
+    known = [run for run in runs if isinstance(run, RunData)]
+    if runs and len(known) == len(runs):
+        return known
+    return load_runs([Path(run) for run in runs if not isinstance(run, RunData)], most_steps=most_steps)
+
+
 def is_comparison(path: Path) -> bool:
     """Return whether `path` is the directory of a comparison."""
     return any((path / name).is_file() for name in COMPARISON_FILES)

@@ -16,7 +16,7 @@ from mcpo_rl.analysis.comparison_data import ComparisonData, read_comparison
 from mcpo_rl.analysis.effects import effect_matrix, short_name
 from mcpo_rl.analysis.figures import borrowed, shares_of
 from mcpo_rl.analysis.interference import reach_of_cosines
-from mcpo_rl.analysis.loading import RunData, load_runs
+from mcpo_rl.analysis.loading import RunData, loaded
 from mcpo_rl.analysis.matrices import by_pair, ordered_pairs, reach_of
 from mcpo_rl.analysis.palette import domain_colours, ordered, run_line
 from mcpo_rl.analysis.paper_style import (
@@ -51,12 +51,12 @@ class Drawn:
 
 
 def write_figures(
-    runs: Sequence[str | Path], folder: str | Path, formats: Sequence[str] = ("png", "svg")
+    runs: Sequence[str | Path | RunData], folder: str | Path, formats: Sequence[str] = ("png", "svg")
 ) -> list[Path]:
     """Write the figures about `runs` into `folder` and return the files; figures without data are left out.
 
     Args:
-        runs: Run directories or comparisons, in the order in which they are shown.
+        runs: Run directories or comparisons, in the order in which they are shown; or runs that were read already.
         folder: Where to; made if it is not there. Files of the same names are replaced.
         formats: Of `png`, `svg` and `pdf`.
 
@@ -70,7 +70,7 @@ def write_figures(
     """
     check_formats(formats)
     with paper_style():
-        data = load_runs([Path(path) for path in runs], most_steps=0)
+        data = loaded(runs, most_steps=0)
         domains = ordered(domain for run in data for domain in run.domains)
         drawn = Drawn(data, families(data), domains, domain_colours(domains))
         written = []

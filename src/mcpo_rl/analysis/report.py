@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mcpo_rl.analysis.explorer import SPACES, explorer_runs
-from mcpo_rl.analysis.loading import RunData, load_runs
+from mcpo_rl.analysis.loading import RunData, loaded
 from mcpo_rl.analysis.packing import embedded
 from mcpo_rl.analysis.palette import domain_colours, ordered
 from mcpo_rl.analysis.panel import Panel
@@ -23,13 +23,14 @@ SCRIPTS = ("base.js", "store.js", "plane.js", "map.js", "list.js", "reader.js", 
 STYLES = ("report.css", "explorer.css")
 
 
-def write_report(runs: Sequence[str | Path], output: str | Path) -> Path:
+def write_report(runs: Sequence[str | Path | RunData], output: str | Path) -> Path:
     """Write the report about `runs` to `output` and return its path. What is missing in a run, the page says.
 
     The page needs no network: plotly.js is inside, and a content security policy forbids every request.
 
     Args:
-        runs: Run directories and directories of comparisons, in the order in which they are shown; finished or not.
+        runs: Run directories and directories of comparisons, in the order in which they are shown; finished or not. Or
+            runs that were read already.
         output: The HTML file.
 
     Raises:
@@ -37,7 +38,7 @@ def write_report(runs: Sequence[str | Path], output: str | Path) -> Path:
         MissingDependencyError: The `report` extra is not installed.
     """
     plotly_js = _plotly_js()
-    data = load_runs([Path(path) for path in runs])
+    data = loaded(runs)
     output = Path(output)
     write_text(output, _page(data, plotly_js))
     return output
@@ -105,13 +106,24 @@ def _file(name: str) -> str:
     return resources.files("mcpo_rl.analysis").joinpath("page", name).read_text(encoding="utf-8")
 
 
-def _plotly_js() -> str:
+def check_installed() -> None:
+    """Refuse to begin without what the page needs.
+
+    Raises:
+        MissingDependencyError: The `report` extra is not installed.
+    """
     try:
-        import jinja2  # noqa: F401  (asked for here, so that the error comes before the runs are read)
-        from plotly.offline import get_plotlyjs
+        import jinja2  # noqa: F401
+        import plotly.offline  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
             f"The report needs {error.name}, which is not installed: pip install 'mcpo-rl[report]'"
         ) from error
+
+
+def _plotly_js() -> str:
+    check_installed()
+    from plotly.offline import get_plotlyjs
+
     source: str = get_plotlyjs()
     return source

@@ -86,9 +86,9 @@ def _merge_runs(
     made = RunDirectory.create(output, config, resume=args.resume)
 
     from mcpo_rl.cli.heldout import evaluate_model_of, heldout_problems
+    from mcpo_rl.cli.recording import recorded, removed_if_refused
     from mcpo_rl.cli.sandbox_options import use_recipe_sandbox
     from mcpo_rl.cli.trainer_config import training_config
-    from mcpo_rl.cli.recording import recorded, removed_if_refused
     from mcpo_rl.runs.manifest import data_fingerprint
 
     with recorded(made):

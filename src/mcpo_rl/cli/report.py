@@ -55,19 +55,23 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the report and the figures; print where they are."""
     from mcpo_rl.analysis import write_report
+    from mcpo_rl.analysis.loading import load_runs
+    from mcpo_rl.analysis.report import check_installed
     from mcpo_rl.errors import ConfigError
 
     if args.no_figures and args.figures is not None:
         raise ConfigError("--figures names a folder and --no-figures asks for none; give one of them.")
+    check_installed()
+    runs = load_runs(args.runs)
     output = args.output / "report.html" if args.output.is_dir() else args.output
     figures = ""
     if not args.no_figures:  # first: what can be wrong with them is said before anything is written
         from mcpo_rl.analysis.paper_figures import write_figures
 
         folder = args.figures or output.with_name(f"{output.stem}_figures")
-        written = write_figures(args.runs, folder, args.formats)
+        written = write_figures(runs, folder, args.formats)
         figures = f"{folder}/ ({len(written)} figures)" if written else "no figures: the runs hold no data for one"
-    report = write_report(args.runs, output)
+    report = write_report(runs, output)
     print(report)
     if figures:
         print(figures)
