@@ -188,6 +188,15 @@ class TestComparing:
         assert answer.status == 2
         assert "made on different problems: 3 in common, 0 only in the first, 9 (such as" in answer.err
 
+    def test_other_problems_are_refused_before_a_model_answers_them(
+        self, command: Command, model_path: Path, problems_file: Path, tmp_path: Path
+    ) -> None:
+        words = ["eval", "--model", model_path, "--problems", problems_file, "--max-new-tokens", 2]
+        assert command(*words, "--limit", 3, "--output", tmp_path / "a.json").status == 0
+        answer = command(*words, "--output", tmp_path / "b.json", "--against", tmp_path / "a.json")
+        assert answer.status == 2 and answer.out == "" and "completions" not in answer.err
+        assert "made on different problems: 3 in common, 0 only in the first, 9 (such as" in answer.err
+
     def test_a_run_stands_for_its_evaluation(
         self, command: Command, model_path: Path, problems_file: Path, tmp_path: Path
     ) -> None:

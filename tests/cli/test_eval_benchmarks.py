@@ -57,6 +57,10 @@ def test_several_benchmarks_then_again_and_against(
     assert again.out.count("already evaluated") == 2 and again.out.count("problem by problem") == 2
     assert again.out.count("written for lm-eval") == 2
     assert len(list((tmp_path / "harness").rglob("samples_*.jsonl"))) == 2
+    # What cannot be compared is found out before a model answers.
+    for more, part in (([tmp_path], "has none of gsm8k.json, aime25.json"), ([tmp_path / "out", "--limit", 1], "1 in")):
+        refused = command("eval", *words[:-2], "--against", *more)
+        assert refused.status == 2 and "completions" not in refused.err and part in refused.err
 
 
 def test_the_list_needs_no_model(command: Command) -> None:

@@ -15,7 +15,7 @@ from mcpo_rl.comparison.budget import Batch
 from mcpo_rl.comparison.methods import METHODS, methods_of
 from mcpo_rl.comparison.plan import Plan, read_plan
 from mcpo_rl.comparison.planning import make_plan
-from mcpo_rl.config import Recipe, load_recipe
+from mcpo_rl.config import ProbeOptions, Recipe, load_recipe
 from mcpo_rl.errors import ConfigError, RunError
 
 Planned = Callable[..., Plan]
@@ -97,6 +97,18 @@ def test_the_model_of_the_start_is_evaluated_once_per_seed(planned: Planned) -> 
     plan = planned(["mcpo", "single", "merge"], (0, 1))
     measuring = [task.name for task in plan.tasks if task.recipe.get("evaluation", {}).get("before")]
     assert measuring == ["mcpo/seed_0", "mcpo/seed_1"] == list(plan.starts.values())
+
+
+def test_all_runs_of_a_seed_choose_the_same_probe_set(tmp_path: Path, recipe: Recipe, batch: Batch) -> None:
+    def probes(options: ProbeOptions) -> list[Any]:
+        probed = replace(recipe, probe=options)
+        rows = {"math": 40, "code": 40, "logic": 40}
+        plan = make_plan(tmp_path, probed, batch, rows, methods=["grpo", "mcpo", "single"], seeds=[0])
+        return [task.recipe["probe"] for task in plan.tasks]
+
+    # Left open, the run that evaluates the start would choose from that evaluation, and the others draw their own.
+    assert [probe["problems"] for probe in probes(ProbeOptions())] == [recipe.eval_problems] * 5
+    assert [probe["problems"] for probe in probes(ProbeOptions(completions="base.json"))] == [None] * 5
 
 
 def test_a_domain_is_no_path(tmp_path: Path, recipe: Recipe, batch: Batch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from mcpo_rl.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from mcpo_rl.scores import EvaluationRecord
+    from mcpo_rl.types import Problem
 
 PROCEDURAL = "procedural:"
 HUB = "hub:"
@@ -97,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         record = EvaluationRecord.read(evaluation_file(args.read))
         print(record)
     else:
-        found = _evaluate(args)
+        found = _evaluate(args, other)
         if found is None:
             return INTERRUPTED
         record = found
@@ -132,8 +134,8 @@ def _check(args: argparse.Namespace) -> None:
             )
 
 
-def _evaluate(args: argparse.Namespace) -> EvaluationRecord | None:
-    """Evaluate, print the table and save; None after Ctrl-C."""
+def _evaluate(args: argparse.Namespace, other: EvaluationRecord | None) -> EvaluationRecord | None:
+    """Evaluate, print the table and save; None after Ctrl-C. That `other` cannot be compared is found out before."""
     samples, sampling = sampling_options(args)
     options = engine_options(args)
     use_sandbox(args)
@@ -146,11 +148,26 @@ def _evaluate(args: argparse.Namespace) -> EvaluationRecord | None:
     problems = [problem for entry in entries for problem in load_problems(entry)]
     if args.limit is not None and not args.problems.startswith(PROCEDURAL):
         problems = problems[: args.limit]
+    if other is not None:
+        check_problems(other, problems)
     prepare_engine()
     generator = load_generator(model_path(args.model), options)
     return evaluate_and_save(
         generator, problems, samples, sampling, args.output, restart=args.restart, verify_workers=args.verify_workers
     )
+
+
+def check_problems(other: EvaluationRecord, problems: Sequence[Problem]) -> None:
+    """Refuse problems that are not those of `other`, before a model answers them.
+
+    Raises:
+        ProblemError: They are others.
+    """
+    from mcpo_rl.evaluation.evaluating import problem_key
+    from mcpo_rl.scores import ProblemScore, check_same_problems
+
+    asked = [ProblemScore(key=problem_key(p), domain=p.domain, id=p.id, samples=0, correct=0) for p in problems]
+    check_same_problems(other.scores, asked)
 
 
 def _compare(other: EvaluationRecord, record: EvaluationRecord, args: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,9 +82,13 @@ def run_benchmarks(args: argparse.Namespace) -> dict[str, EvaluationRecord] | No
             print(f"mcpo-rl: {notice}", file=sys.stderr)
         loaded.append(problems)
 
-    from mcpo_rl.cli.eval import model_path
+    from mcpo_rl.cli.eval import check_problems, model_path
     from mcpo_rl.evaluation.loading import load_generator
 
+    if args.against:
+        problems_of = {problems.benchmark.name: problems.problems for problems in loaded}
+        for name, other in _others(problems_of, args.against).items():
+            check_problems(other, problems_of[name])
     prepare_engine()
     generator = load_generator(model_path(args.model), options)
     records: dict[str, EvaluationRecord] = {}
@@ -109,19 +113,24 @@ def compare_benchmarks(records: Mapping[str, EvaluationRecord], against: str) ->
     Raises:
         RunError: The directory has none of them, or one of other problems.
     """
-    from mcpo_rl.errors import RunError
-    from mcpo_rl.scores import EvaluationRecord, compare_records
+    from mcpo_rl.scores import compare_records
 
-    folder = Path(against)
-    there = [name for name in records if (folder / f"{name}.json").is_file()]
-    if not there:
-        raise RunError(f"--against: {folder} has none of {', '.join(f'{name}.json' for name in records)}.")
-    for name in there:
-        other = EvaluationRecord.read(folder / f"{name}.json")
-        print(f"\n{name}: {records[name].model or 'this'} minus {other.model or folder}, problem by problem:")
+    others = _others(records, against)
+    for name, other in others.items():
+        print(f"\n{name}: {records[name].model or 'this'} minus {other.model or against}, problem by problem:")
         print(compare_records(other, records[name]))
-    if missing := [name for name in records if name not in there]:
-        print(f"\nnot compared, as {folder} lacks them: {', '.join(missing)}")
+    if missing := [name for name in records if name not in others]:
+        print(f"\nnot compared, as {against} lacks them: {', '.join(missing)}")
+
+
+def _others(names: Collection[str], against: str) -> dict[str, EvaluationRecord]:
+    from mcpo_rl.errors import RunError
+    from mcpo_rl.scores import EvaluationRecord
+
+    files = {name: Path(against) / f"{name}.json" for name in names}
+    if not any(file.is_file() for file in files.values()):
+        raise RunError(f"--against: {against} has none of {', '.join(file.name for file in files.values())}.")
+    return {name: EvaluationRecord.read(file) for name, file in files.items() if file.is_file()}
 
 
 def drawing(benchmark: Benchmark, args: argparse.Namespace) -> tuple[int, Sampling]:

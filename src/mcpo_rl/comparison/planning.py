@@ -133,6 +133,9 @@ class _Planning:
             recipe["head_seed"] = seed  # where the head starts from is a part of what a seed changes
         # One run per seed evaluates the model that all start from; `collect` hands it to the others.
         recipe["evaluation"] = dict(self.base["evaluation"]) | {"before": False}
+        if (probe := self.base.get("probe")) and not (probe["completions"] or probe["problems"]):
+            # Named, every run draws them alike; else the one that evaluates the start would take those answers.
+            recipe["probe"] = {**probe, "problems": self.base["eval_problems"]}
         if domain is not None:
             recipe["domains"] = [domain]
             if "mixture" in recipe:

@@ -84,13 +84,8 @@ def compare_records(
     Raises:
         ProblemError: The two were not made on the same problems.
     """
+    check_same_problems(first.scores, second.scores)
     left, right = _by_key(first.scores), _by_key(second.scores)
-    if left.keys() != right.keys():
-        raise ProblemError(
-            f"The evaluations were made on different problems: {len(left.keys() & right.keys())} in common, "
-            f"{_missing(left, right)} only in the first, {_missing(right, left)} only in the second. "
-            "Evaluate both on the same set."
-        )
     differences: dict[str, list[float]] = defaultdict(list)
     left_out = 0
     for key, a in left.items():
@@ -114,6 +109,21 @@ def compare_records(
         remarks=remarks,
         names=(first.model, second.model),
     )
+
+
+def check_same_problems(first: Sequence[ProblemScore], second: Sequence[ProblemScore]) -> None:
+    """Refuse two evaluations that cannot be paired; what was scored does not matter.
+
+    Raises:
+        ProblemError: They are of different problems.
+    """
+    left, right = _by_key(first), _by_key(second)
+    if left.keys() != right.keys():
+        raise ProblemError(
+            f"The evaluations were made on different problems: {len(left.keys() & right.keys())} in common, "
+            f"{_missing(left, right)} only in the first, {_missing(right, left)} only in the second. "
+            "Evaluate both on the same set."
+        )
 
 
 def _difference(groups: Sequence[Sequence[float]], resamples: int, seed: int) -> Difference:
