@@ -7,7 +7,10 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 
-from mcpo_rl.analysis.comparison import (
+from mcpo_rl.analysis.reading.comparison import ComparisonData, read_comparison
+from mcpo_rl.analysis.reading.loading import load_runs
+from mcpo_rl.analysis.reading.seeds import families
+from mcpo_rl.analysis.sections.comparison import (
     accuracy_table,
     comparison_sections,
     conditions,
@@ -16,11 +19,8 @@ from mcpo_rl.analysis.comparison import (
     gains_table,
     headlines,
 )
-from mcpo_rl.analysis.comparison_data import ComparisonData, read_comparison
-from mcpo_rl.analysis.loading import load_runs
-from mcpo_rl.analysis.palette import run_line
-from mcpo_rl.analysis.seeds import families
-from mcpo_rl.analysis.summary import overview
+from mcpo_rl.analysis.sections.palette import run_line
+from mcpo_rl.analysis.sections.summary import overview
 from mcpo_rl.comparison.plan import Plan, Task
 from mcpo_rl.comparison.result import collect
 from mcpo_rl.errors import RunError

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mcpo_rl.analysis.curves import MOST_POINTS, curve, curves_section, smooth, term_section
-from mcpo_rl.analysis.figures import borrowed, borrowing_over_time, borrowing_panel, borrowing_section
-from mcpo_rl.analysis.interference import cosine_table, in_words, interference_section, mean_over_blocks
-from mcpo_rl.analysis.loading import RunData, load_runs
-from mcpo_rl.analysis.matrices import by_pair, matrix_panel, over_time_panel, reach_of, step_windows
-from mcpo_rl.analysis.palette import domain_colours
-from mcpo_rl.analysis.seeds import Family, families
+from mcpo_rl.analysis.reading.loading import RunData, load_runs
+from mcpo_rl.analysis.reading.seeds import Family, families
+from mcpo_rl.analysis.sections.curves import MOST_POINTS, curve, curves_section, smooth, term_section
+from mcpo_rl.analysis.sections.figures import borrowed, borrowing_over_time, borrowing_panel, borrowing_section
+from mcpo_rl.analysis.sections.interference import cosine_table, in_words, interference_section, mean_over_blocks
+from mcpo_rl.analysis.sections.matrices import by_pair, matrix_panel, over_time_panel, reach_of, step_windows
+from mcpo_rl.analysis.sections.palette import domain_colours
 from mcpo_rl.runs import RunDirectory
 
 Empty = Callable[[str], RunDirectory]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from mcpo_rl.analysis.effects import effect_matrix, effects_section, in_words, trained_domains
-from mcpo_rl.analysis.forgetting import of_run, standings
-from mcpo_rl.analysis.loading import RunData
+from mcpo_rl.analysis.reading.loading import RunData
+from mcpo_rl.analysis.sections.effects import effect_matrix, effects_section, in_words, trained_domains
+from mcpo_rl.analysis.sections.forgetting import of_run, standings
 from mcpo_rl.errors import ProblemError
 from mcpo_rl.scores import EvaluationRecord, ProblemScore
 

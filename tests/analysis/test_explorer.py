@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mcpo_rl.analysis import explorer
-from mcpo_rl.analysis.explorer import chosen_rows, explorer_runs, verdict_of
-from mcpo_rl.analysis.links import MOST_NEGATIVES, StepPairs, pairs_of
-from mcpo_rl.analysis.loading import RunData
-from mcpo_rl.analysis.packing import packed
-from mcpo_rl.analysis.texts import TextTable, prompt_text, shortened
+from mcpo_rl.analysis.explorer import rollouts as explorer
+from mcpo_rl.analysis.explorer.links import MOST_NEGATIVES, StepPairs, pairs_of
+from mcpo_rl.analysis.explorer.packing import packed
+from mcpo_rl.analysis.explorer.rollouts import chosen_rows, explorer_runs, verdict_of
+from mcpo_rl.analysis.explorer.texts import TextTable, prompt_text, shortened
+from mcpo_rl.analysis.reading.loading import RunData
 from mcpo_rl.runs import RolloutBatch
 
 DOMAINS = ["math", "code", "logic"]
@@ -102,7 +102,7 @@ class TestPairs:
 
     def test_blocks_do_not_matter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         whole = pairs_of(pool(50), TERM)
-        monkeypatch.setattr("mcpo_rl.analysis.links._BLOCK", 3)
+        monkeypatch.setattr("mcpo_rl.analysis.explorer.links._BLOCK", 3)
         assert pairs_of(pool(50), TERM) == whole
 
     def test_what_was_not_kept_is_unknown(self) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpo_rl.analysis.loading import load_runs, thin, unique_names
+from mcpo_rl.analysis.reading.loading import load_runs, thin, unique_names
 from mcpo_rl.errors import RunError
 from mcpo_rl.runs import RunDirectory
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mcpo_rl.analysis.loading import RunData
-from mcpo_rl.analysis.noise import noise_free_cosine
+from mcpo_rl.analysis.reading.loading import RunData
+from mcpo_rl.analysis.sections.noise import noise_free_cosine
 
 
 def run_with(cosine: float, noise: float, *, steps: int = 400, width: int = 40) -> RunData:

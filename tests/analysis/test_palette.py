@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mcpo_rl.analysis import matrices
-from mcpo_rl.analysis.palette import domain_colours, ordered, run_line
+from mcpo_rl.analysis.sections import matrices
+from mcpo_rl.analysis.sections.palette import domain_colours, ordered, run_line
 
 
 def luminance(colour: str) -> float:

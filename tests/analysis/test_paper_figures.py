@@ -8,9 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mcpo_rl.analysis.loading import load_runs
-from mcpo_rl.analysis.palette import domain_colours
-from mcpo_rl.analysis.paper_figures import (
+from mcpo_rl.analysis.paper.figures import (
     FIGURES,
     Drawn,
     accuracy_curves,
@@ -22,8 +20,10 @@ from mcpo_rl.analysis.paper_figures import (
     held_out_accuracy,
     write_figures,
 )
-from mcpo_rl.analysis.paper_style import paper_style
-from mcpo_rl.analysis.seeds import families
+from mcpo_rl.analysis.paper.style import paper_style
+from mcpo_rl.analysis.reading.loading import load_runs
+from mcpo_rl.analysis.reading.seeds import families
+from mcpo_rl.analysis.sections.palette import domain_colours
 from mcpo_rl.errors import ConfigError, MissingDependencyError, RunError
 from mcpo_rl.runs import RunDirectory
 
@@ -53,7 +53,7 @@ def test_files_are_whole_and_the_same_every_time(two_runs: list[Path], tmp_path:
     """Two figures are enough to see it; all of them take seconds."""
     chosen = {name: FIGURES[name] for name in ("accuracy_curves", "borrowing")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mcpo_rl.analysis.paper_figures.FIGURES", chosen)
+        patch.setattr("mcpo_rl.analysis.paper.figures.FIGURES", chosen)
         written = write_figures(two_runs, tmp_path / "a" / "figures")
         again = write_figures(two_runs, tmp_path / "b", ["svg"])
     names = ["accuracy_curves.png", "accuracy_curves.svg", "borrowing.png", "borrowing.svg"]
@@ -152,7 +152,7 @@ def test_refusals(two_runs: list[Path], tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(RunError, match="not a run directory"):
         write_figures([tmp_path], tmp_path / "figures")
     (tmp_path / "file").touch()
-    monkeypatch.setattr("mcpo_rl.analysis.paper_figures.FIGURES", {"borrowing": borrowing})
+    monkeypatch.setattr("mcpo_rl.analysis.paper.figures.FIGURES", {"borrowing": borrowing})
     with pytest.raises(RunError, match=r"Cannot write .*borrowing\.png"):
         write_figures(two_runs, tmp_path / "file" / "figures")
     monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -7,10 +7,10 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from mcpo_rl.analysis.loading import load_runs
-from mcpo_rl.analysis.palette import domain_colours
-from mcpo_rl.analysis.probes import MOST_SINGLE, geometry_section, in_words
-from mcpo_rl.analysis.seeds import families
+from mcpo_rl.analysis.reading.loading import load_runs
+from mcpo_rl.analysis.reading.seeds import families
+from mcpo_rl.analysis.sections.palette import domain_colours
+from mcpo_rl.analysis.sections.probes import MOST_SINGLE, geometry_section, in_words
 from mcpo_rl.runs import RunDirectory
 from mcpo_rl.runs.probe import ProbeDirectory, ProbeSet, ProbeState
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from mcpo_rl.analysis.loading import RunData, load_runs
-from mcpo_rl.analysis.seeds import Family, families
+from mcpo_rl.analysis.reading.loading import RunData, load_runs
+from mcpo_rl.analysis.reading.seeds import Family, families
 from mcpo_rl.runs import RunDirectory
 
 Empty = Callable[[str], RunDirectory]

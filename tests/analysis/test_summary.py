@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from mcpo_rl.analysis.cautions import cautions, unlike
-from mcpo_rl.analysis.loading import RunData, load_runs
-from mcpo_rl.analysis.summary import compare_runs, overview, run_card
-from mcpo_rl.analysis.wording import amount, duration, sign, signed
+from mcpo_rl.analysis.reading.loading import RunData, load_runs
+from mcpo_rl.analysis.sections.cautions import cautions, unlike
+from mcpo_rl.analysis.sections.summary import compare_runs, overview, run_card
+from mcpo_rl.analysis.sections.wording import amount, duration, sign, signed
 from mcpo_rl.runs import RunDirectory
 from mcpo_rl.scores import Estimate, EvaluationRecord, ProblemScore
 

@@ -84,6 +84,17 @@ def test_a_run_directory_is_complete(command: Command, recipe: Path, problems_fi
     assert not list(run.path.glob("*.partial"))
 
 
+def test_a_model_that_the_trainer_loads_by_itself_is_evaluated_before(
+    half_right: None, command: Command, recipe: Path, problems_file: Path, tmp_path: Path
+) -> None:
+    words = ["--max_steps", 1, "--eval_problems", f"[{{path: {problems_file}, limit: 3}}]"]
+    words += ["--evaluation.before", "true", "--model_init_kwargs", "{attn_implementation: eager}", "--quiet"]
+    answer = command("train", recipe, *words)
+    assert answer.status == 0, answer.err
+    start = json.loads((RunDirectory.open(tmp_path / "run").start_eval_file).read_text())
+    assert start["micro"]["problems"] == 3
+
+
 def test_grpo_is_the_run_without_the_contrastive_term(
     half_right: None, command: Command, recipe: Path, tmp_path: Path
 ) -> None:

@@ -7,14 +7,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mcpo_rl.analysis.explorer import SPACES, explorer_runs
-from mcpo_rl.analysis.loading import RunData, loaded
-from mcpo_rl.analysis.packing import embedded
-from mcpo_rl.analysis.palette import domain_colours, ordered
-from mcpo_rl.analysis.panel import Panel
-from mcpo_rl.analysis.probe_map import KINDS, probe_runs
-from mcpo_rl.analysis.sections import sections
-from mcpo_rl.analysis.summary import overview
+from mcpo_rl.analysis.explorer.packing import embedded
+from mcpo_rl.analysis.explorer.probe_map import KINDS, probe_runs
+from mcpo_rl.analysis.explorer.rollouts import SPACES, explorer_runs
+from mcpo_rl.analysis.reading.loading import RunData, loaded
+from mcpo_rl.analysis.sections.order import sections
+from mcpo_rl.analysis.sections.palette import domain_colours, ordered
+from mcpo_rl.analysis.sections.panel import Panel
+from mcpo_rl.analysis.sections.summary import overview
 from mcpo_rl.errors import MissingDependencyError
 from mcpo_rl.runs.files import write_text
 

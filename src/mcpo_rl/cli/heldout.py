@@ -75,6 +75,36 @@ def evaluate_heldout(
         )
 
 
+def evaluate_start(
+    run: RunDirectory,
+    model: Any,
+    tokenizer: Any,
+    problems: list[Problem],
+    recipe: Recipe,
+    config: MCPOConfig,
+    *,
+    quiet: bool,
+) -> None:
+    """Evaluate the model that training starts from, and save it as the run's start.
+
+    Args:
+        run: The run directory.
+        model: What the trainer is to be given: a model, which is moved to the device that it will train on, or a name,
+            where the trainer loads it by itself (`model_init_kwargs`).
+        tokenizer: Its tokenizer.
+        problems: See `heldout_problems`.
+        recipe: See `evaluate_heldout`.
+        config: See `evaluate_heldout`.
+        quiet: Show no progress.
+    """
+    if isinstance(model, str):
+        model, tokenizer = load_model_and_tokenizer(model, dtype=recipe.dtype, device=_device(config))
+    elif (device := _device(config)) is not None:
+        model.to(device)
+    label = "evaluate before"
+    evaluate_heldout(model, tokenizer, problems, recipe, config, label=label, quiet=quiet).save(run.start_eval_file)
+
+
 def evaluate_model_of(
     run: RunDirectory, problems: list[Problem], recipe: Recipe, config: MCPOConfig, *, quiet: bool
 ) -> EvaluationResult:
@@ -86,10 +116,9 @@ def evaluate_model_of(
         ModelError: A model cannot be loaded.
         RunError: An evaluation could not be written.
     """
-    device = torch.accelerator.current_accelerator() if not config.use_cpu else None
 
     def evaluated(name: str, label: str) -> EvaluationResult:
-        model, tokenizer = load_model_and_tokenizer(name, dtype=recipe.dtype, device=device)
+        model, tokenizer = load_model_and_tokenizer(name, dtype=recipe.dtype, device=_device(config))
         return evaluate_heldout(model, tokenizer, problems, recipe, config, label=label, quiet=quiet)
 
     if recipe.evaluation.before and not run.start_eval_file.exists():
@@ -97,6 +126,10 @@ def evaluate_model_of(
     result = evaluated(str(run.path / "model"), "evaluate")
     result.save(run.eval_file)
     return result
+
+
+def _device(config: MCPOConfig) -> torch.device | None:
+    return None if config.use_cpu else torch.accelerator.current_accelerator()
 
 
 def is_only_trained(run: RunDirectory) -> bool:

@@ -55,7 +55,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the report and the figures; print where they are."""
     from mcpo_rl.analysis import write_report
-    from mcpo_rl.analysis.loading import load_runs
+    from mcpo_rl.analysis.reading.loading import load_runs
     from mcpo_rl.analysis.report import check_installed
     from mcpo_rl.errors import ConfigError
 
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     output = args.output / "report.html" if args.output.is_dir() else args.output
     figures = ""
     if not args.no_figures:  # first: what can be wrong with them is said before anything is written
-        from mcpo_rl.analysis.paper_figures import write_figures
+        from mcpo_rl.analysis.paper.figures import write_figures
 
         folder = args.figures or output.with_name(f"{output.stem}_figures")
         written = write_figures(runs, folder, args.formats)

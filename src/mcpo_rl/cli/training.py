@@ -20,6 +20,7 @@ from accelerate.utils import broadcast_object_list
 from mcpo_rl.cli.heldout import (
     evaluate_heldout,
     evaluate_model_of,
+    evaluate_start,
     heldout_problems,
     is_only_trained,
     watched_while_training,
@@ -112,10 +113,7 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
                 begin(run, recipe, {"train": data.fingerprint, "heldout": data_fingerprint(heldout)}, checkpoint)
             model, tokenizer = _load(recipe, config)
             if heldout and recipe.evaluation.before and checkpoint is None and state.num_processes == 1:
-                before = evaluate_heldout(
-                    model, tokenizer, heldout, recipe, config, label="evaluate before", quiet=quiet
-                )
-                before.save(run.start_eval_file)
+                evaluate_start(run, model, tokenizer, heldout, recipe, config, quiet=quiet)
             probe = probe_callbacks(recipe, run, model, tokenizer, config, quiet=quiet)
             interrupt = InterruptCallback(notify=_say if state.is_main_process else None)
             trainer_class = PCGradTrainer if recipe.method == "pcgrad" else MCPOTrainer

@@ -119,8 +119,8 @@ DATASETS = (
         schema=SCHEMA,
         licence="CC",
         split="test",
-        # Each release adds a file: `split: release_v2` is what the loading script calls version_tag release_v2, `v2` the
-        # file that it added.
+        # Each release adds a file: `split: release_v2` is what the loading script calls version_tag release_v2, `v2`
+        # the file that it added.
         files={
             "test": _FILES,
             **{f"release_v{count}": _FILES[:count] for count in range(1, 7)},

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from mcpo_rl.analysis.loading import RunData
-from mcpo_rl.analysis.wording import listed
+from mcpo_rl.analysis.reading.loading import RunData
+from mcpo_rl.analysis.sections.wording import listed
 from mcpo_rl.runs.agreement import differences
 
 MUCH_TRUNCATED = 0.2

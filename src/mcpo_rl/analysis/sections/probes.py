@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mcpo_rl.analysis.curves import curve, domain_lines, keyed
-from mcpo_rl.analysis.matrices import Pair, by_pair, matrix_panel
-from mcpo_rl.analysis.palette import ordered, run_line
-from mcpo_rl.analysis.panel import Group, Panel, Section
-from mcpo_rl.analysis.seeds import Family
+from mcpo_rl.analysis.reading.seeds import Family
+from mcpo_rl.analysis.sections.curves import curve, domain_lines, keyed
+from mcpo_rl.analysis.sections.matrices import Pair, by_pair, matrix_panel
+from mcpo_rl.analysis.sections.palette import ordered, run_line
+from mcpo_rl.analysis.sections.panel import Group, Panel, Section
 
 MOST_SINGLE = 4
 """Up to so many runs are shown domain by domain; of more, the page would hold a hundred figures."""

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcpo_rl.analysis.cautions import cautions, unlike
-from mcpo_rl.analysis.comparison import headlines
-from mcpo_rl.analysis.comparison_data import ComparisonData, MethodRow, read_comparison
-from mcpo_rl.analysis.figures import accuracy_panel
-from mcpo_rl.analysis.interference import in_brief
-from mcpo_rl.analysis.loading import RunData
-from mcpo_rl.analysis.palette import ordered, run_line
-from mcpo_rl.analysis.panel import Group, Table
-from mcpo_rl.analysis.seeds import Family, families
-from mcpo_rl.analysis.wording import interval, listed, signed
+from mcpo_rl.analysis.reading.comparison import ComparisonData, MethodRow, read_comparison
+from mcpo_rl.analysis.reading.loading import RunData
+from mcpo_rl.analysis.reading.seeds import Family, families
+from mcpo_rl.analysis.sections.cautions import cautions, unlike
+from mcpo_rl.analysis.sections.comparison import headlines
+from mcpo_rl.analysis.sections.figures import accuracy_panel
+from mcpo_rl.analysis.sections.interference import in_brief
+from mcpo_rl.analysis.sections.palette import ordered, run_line
+from mcpo_rl.analysis.sections.panel import Group, Table
+from mcpo_rl.analysis.sections.wording import interval, listed, signed
 from mcpo_rl.errors import ProblemError, RunError
 from mcpo_rl.scores import Comparison, Estimate, EvaluationRecord, compare_records
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from mcpo_rl.analysis.curves import curve, domain_lines, keyed
-from mcpo_rl.analysis.matrices import Pair, by_pair, matrix_panel, ordered_pairs, over_time_panel, reach_of
-from mcpo_rl.analysis.palette import ordered, run_line
-from mcpo_rl.analysis.panel import Group, Panel, Section, Table
-from mcpo_rl.analysis.seeds import Family
-from mcpo_rl.analysis.wording import listed, sign, signed
+from mcpo_rl.analysis.reading.seeds import Family
+from mcpo_rl.analysis.sections.curves import curve, domain_lines, keyed
+from mcpo_rl.analysis.sections.matrices import Pair, by_pair, matrix_panel, ordered_pairs, over_time_panel, reach_of
+from mcpo_rl.analysis.sections.palette import ordered, run_line
+from mcpo_rl.analysis.sections.panel import Group, Panel, Section, Table
+from mcpo_rl.analysis.sections.wording import listed, sign, signed
 from mcpo_rl.scores import Estimate
 from mcpo_rl.scores.estimators import bootstrap_mean
 

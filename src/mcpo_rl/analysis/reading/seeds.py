@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mcpo_rl.analysis.loading import RunData
+from mcpo_rl.analysis.reading.loading import RunData
 from mcpo_rl.runs.manifest import plain
 
 UNIMPORTANT = ("seed", "data_seed", "output_dir", "run_name", "report_to")

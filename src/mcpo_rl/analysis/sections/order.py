@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mcpo_rl.analysis.comparison import comparison_sections
-from mcpo_rl.analysis.curves import curves_section, term_section
-from mcpo_rl.analysis.effects import effects_section
-from mcpo_rl.analysis.figures import borrowing_section
-from mcpo_rl.analysis.interference import interference_section
-from mcpo_rl.analysis.loading import RunData
-from mcpo_rl.analysis.palette import domain_colours, ordered
-from mcpo_rl.analysis.panel import Section
-from mcpo_rl.analysis.probes import geometry_section
-from mcpo_rl.analysis.seeds import families
+from mcpo_rl.analysis.reading.loading import RunData
+from mcpo_rl.analysis.reading.seeds import families
+from mcpo_rl.analysis.sections.comparison import comparison_sections
+from mcpo_rl.analysis.sections.curves import curves_section, term_section
+from mcpo_rl.analysis.sections.effects import effects_section
+from mcpo_rl.analysis.sections.figures import borrowing_section
+from mcpo_rl.analysis.sections.interference import interference_section
+from mcpo_rl.analysis.sections.palette import domain_colours, ordered
+from mcpo_rl.analysis.sections.panel import Section
+from mcpo_rl.analysis.sections.probes import geometry_section
 
 
 def sections(runs: Sequence[RunData]) -> list[Section]:

@@ -11,15 +11,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcpo_rl.analysis.comparison import method_lines
-from mcpo_rl.analysis.comparison_data import ComparisonData, read_comparison
-from mcpo_rl.analysis.effects import effect_matrix, short_name
-from mcpo_rl.analysis.figures import borrowed, shares_of
-from mcpo_rl.analysis.interference import reach_of_cosines
-from mcpo_rl.analysis.loading import RunData, loaded
-from mcpo_rl.analysis.matrices import by_pair, ordered_pairs, reach_of
-from mcpo_rl.analysis.palette import domain_colours, ordered, run_line
-from mcpo_rl.analysis.paper_style import (
+from mcpo_rl.analysis.paper.style import (
     MARKERS,
     SOFT,
     check_formats,
@@ -31,8 +23,16 @@ from mcpo_rl.analysis.paper_style import (
     save,
     shown,
 )
-from mcpo_rl.analysis.seeds import Family, families
-from mcpo_rl.analysis.wording import sign
+from mcpo_rl.analysis.reading.comparison import ComparisonData, read_comparison
+from mcpo_rl.analysis.reading.loading import RunData, loaded
+from mcpo_rl.analysis.reading.seeds import Family, families
+from mcpo_rl.analysis.sections.comparison import method_lines
+from mcpo_rl.analysis.sections.effects import effect_matrix, short_name
+from mcpo_rl.analysis.sections.figures import borrowed, shares_of
+from mcpo_rl.analysis.sections.interference import reach_of_cosines
+from mcpo_rl.analysis.sections.matrices import by_pair, ordered_pairs, reach_of
+from mcpo_rl.analysis.sections.palette import domain_colours, ordered, run_line
+from mcpo_rl.analysis.sections.wording import sign
 from mcpo_rl.errors import RunError
 from mcpo_rl.scores import Estimate
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mcpo_rl.analysis.explorer.packing import packed
+from mcpo_rl.analysis.explorer.texts import TextTable, all_shortened, prompt_text
 from mcpo_rl.analysis.geometry import PlacedProbe, ProbeGeometry, load_probe
-from mcpo_rl.analysis.loading import RunData
-from mcpo_rl.analysis.packing import packed
-from mcpo_rl.analysis.texts import TextTable, all_shortened, prompt_text
+from mcpo_rl.analysis.reading.loading import RunData
 
 KINDS = {"pca": "principal components, one plane for all steps", "tsne": "t-SNE, each step from the one before"}
 MOST_RUNS = 6

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from mcpo_rl.analysis.curves import short
-from mcpo_rl.analysis.palette import ordered
-from mcpo_rl.analysis.panel import Panel, layout
+from mcpo_rl.analysis.sections.curves import short
+from mcpo_rl.analysis.sections.palette import ordered
+from mcpo_rl.analysis.sections.panel import Panel, layout
 
 Pair = tuple[str, str]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcpo_rl.analysis.palette import ordered
+from mcpo_rl.analysis.sections.palette import ordered
 from mcpo_rl.errors import RunError
 
 FORMAT = 1

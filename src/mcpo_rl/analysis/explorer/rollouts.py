@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from mcpo_rl.analysis.explorer.links import AnchorPairs, Pair, StepPairs, pairs_of
+from mcpo_rl.analysis.explorer.packing import packed
+from mcpo_rl.analysis.explorer.texts import TextTable, all_shortened, prompt_text
 from mcpo_rl.analysis.geometry import Space, project
-from mcpo_rl.analysis.links import AnchorPairs, Pair, StepPairs, pairs_of
-from mcpo_rl.analysis.loading import RunData
-from mcpo_rl.analysis.packing import packed
-from mcpo_rl.analysis.texts import TextTable, all_shortened, prompt_text
+from mcpo_rl.analysis.reading.loading import RunData
 from mcpo_rl.runs import RolloutBatch
 
 SPACES: dict[Space, str] = {"features": "policy's hidden states", "embeddings": "contrastive head's embeddings"}

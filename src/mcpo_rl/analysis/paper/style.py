@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcpo_rl.analysis.curves import smooth
-from mcpo_rl.analysis.palette import run_line
+from mcpo_rl.analysis.sections.curves import smooth
+from mcpo_rl.analysis.sections.palette import run_line
 from mcpo_rl.errors import ConfigError, MissingDependencyError, nearest
 from mcpo_rl.runs.files import replacing
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mcpo_rl.analysis.loading import RunData
-from mcpo_rl.analysis.matrices import Pair, matrix_panel, reach_of
-from mcpo_rl.analysis.palette import ordered
-from mcpo_rl.analysis.panel import Group, Section, Table
-from mcpo_rl.analysis.wording import listed, sign, signed
+from mcpo_rl.analysis.reading.loading import RunData
+from mcpo_rl.analysis.sections.matrices import Pair, matrix_panel, reach_of
+from mcpo_rl.analysis.sections.palette import ordered
+from mcpo_rl.analysis.sections.panel import Group, Section, Table
+from mcpo_rl.analysis.sections.wording import listed, sign, signed
 from mcpo_rl.scores import Estimate, EvaluationRecord, ProblemScore, bootstrap_mean
 from mcpo_rl.scores.paired import Difference
 from mcpo_rl.scores.permutation import sign_flip_test

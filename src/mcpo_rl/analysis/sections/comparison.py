@@ -8,12 +8,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from mcpo_rl.analysis.comparison_data import ComparisonData, MethodRow, Value, read_comparison
-from mcpo_rl.analysis.matrices import NEGATIVE
-from mcpo_rl.analysis.palette import ordered, run_line
-from mcpo_rl.analysis.panel import Group, Panel, Section, Table, layout
-from mcpo_rl.analysis.seeds import Family
-from mcpo_rl.analysis.wording import amount, duration, listed, sign
+from mcpo_rl.analysis.reading.comparison import ComparisonData, MethodRow, Value, read_comparison
+from mcpo_rl.analysis.reading.seeds import Family
+from mcpo_rl.analysis.sections.matrices import NEGATIVE
+from mcpo_rl.analysis.sections.palette import ordered, run_line
+from mcpo_rl.analysis.sections.panel import Group, Panel, Section, Table, layout
+from mcpo_rl.analysis.sections.wording import amount, duration, listed, sign
 from mcpo_rl.errors import RunError
 
 Lines = Mapping[str, Mapping[str, Any]]

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from mcpo_rl.analysis.loading import RunData
-from mcpo_rl.analysis.matrices import Pair, by_pair, matrix_panel, over_time_panel
-from mcpo_rl.analysis.palette import ordered, run_line
-from mcpo_rl.analysis.panel import Group, Panel, Section, layout
-from mcpo_rl.analysis.seeds import Family
+from mcpo_rl.analysis.reading.loading import RunData
+from mcpo_rl.analysis.reading.seeds import Family
+from mcpo_rl.analysis.sections.matrices import Pair, by_pair, matrix_panel, over_time_panel
+from mcpo_rl.analysis.sections.palette import ordered, run_line
+from mcpo_rl.analysis.sections.panel import Group, Panel, Section, layout
 from mcpo_rl.scores import Estimate
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from mcpo_rl.analysis.loading import RunData, thin
-from mcpo_rl.analysis.palette import ordered, run_line
-from mcpo_rl.analysis.panel import Group, Panel, Section, layout
-from mcpo_rl.analysis.seeds import Family
+from mcpo_rl.analysis.reading.loading import RunData, thin
+from mcpo_rl.analysis.reading.seeds import Family
+from mcpo_rl.analysis.sections.palette import ordered, run_line
+from mcpo_rl.analysis.sections.panel import Group, Panel, Section, layout
 
 DOMAIN_METRICS = {
     "accuracy": "Accuracy on the training rollouts",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from mcpo_rl.analysis.effects import by_problem
-from mcpo_rl.analysis.loading import RunData
+from mcpo_rl.analysis.reading.loading import RunData
+from mcpo_rl.analysis.sections.effects import by_problem
 from mcpo_rl.errors import ProblemError
 from mcpo_rl.scores import EvaluationRecord
 from mcpo_rl.scores.forgetting import ForgettingWatch, Standing

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from mcpo_rl.analysis.loading import RunData
+from mcpo_rl.analysis.reading.loading import RunData
 from mcpo_rl.scores import Estimate
 from mcpo_rl.scores.estimators import LEVEL, RESAMPLES
 

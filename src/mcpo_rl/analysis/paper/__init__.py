@@ -1,0 +1,1 @@
+"""Plain figures for papers, beside the report."""
