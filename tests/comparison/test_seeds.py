@@ -49,6 +49,14 @@ def test_a_share_stays_between_0_and_1() -> None:
     assert over_seeds({0: 0.98, 1: 0.9}).high > 1
 
 
+def test_seeds_that_differ_by_rounding_alone_agree() -> None:
+    # The same mean of thirds, added up from other terms.
+    values = {0: (2 / 3 - 1 / 3 + 0.0) / 2, 1: (1 / 3 - 0.0 + 0.0) / 2, 2: (1 - 2 / 3 + 0.0) / 2}
+    assert len(set(values.values())) > 1
+    difference = difference_over_seeds(values, problems(1 / 6, 0.1, 0.2))
+    assert (difference.over, difference.low, difference.high, difference.p) == ("problems", 0.1, 0.2, None)
+
+
 def test_where_seeds_give_no_interval_the_problems_do() -> None:
     for values in ({5: 0.4}, {0: 0.4, 1: 0.4, 2: 0.4}):
         estimate = over_seeds(values, problems(0.4, 0.3, 0.5))

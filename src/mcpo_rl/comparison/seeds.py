@@ -20,6 +20,9 @@ LEVEL = 0.95
 FEWEST_SEEDS = 3
 """From so many seeds on a difference can be called clear: two allow an interval, but not a look at what it rests on."""
 
+_ROUNDING = 1e-12
+"""Shares that lie closer agree: sums of the same fractions are rounded differently in another order."""
+
 Over = Literal["seeds", "problems"]
 
 
@@ -100,7 +103,7 @@ def difference_over_seeds(values: Mapping[int, float], problems: Estimate) -> Se
     """
     base = over_seeds(values, problems)
     known = list(base.seeds.values())
-    spread = stdev(known) if len(known) > 1 else 0.0
+    spread = _spread(known)
     p = None
     if spread > 0:
         p = 2 * (1 - student_cdf(abs(base.value) / (spread / math.sqrt(len(known))), len(known) - 1))
@@ -147,9 +150,14 @@ def student_quantile(probability: float, freedom: int) -> float:
 
 def _half_width(values: list[float]) -> float:
     """Return half the width of Student's interval; 0 where the values cannot give one."""
-    if len(values) < 2:
-        return 0.0
-    return student_quantile((1 + LEVEL) / 2, len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    spread = _spread(values)
+    return student_quantile((1 + LEVEL) / 2, len(values) - 1) * spread / math.sqrt(len(values)) if spread else 0.0
+
+
+def _spread(values: list[float]) -> float:
+    """Return the standard deviation; 0 where there is one value or all agree up to rounding."""
+    spread = stdev(values) if len(values) > 1 else 0.0
+    return spread if spread > _ROUNDING else 0.0
 
 
 def _number(value: float) -> float | None:
