@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mcpo_rl.comparison.budget import Batch
 from mcpo_rl.comparison.plan import Plan
+from mcpo_rl.comparison.planning import make_plan
 from mcpo_rl.comparison.result import ComparisonResult, Row, collect
 from mcpo_rl.comparison.seeds import student_quantile
+from mcpo_rl.config import Recipe
 from mcpo_rl.errors import ConfigError, ProblemError
 from mcpo_rl.runs import RunDirectory
 
@@ -219,6 +223,18 @@ def test_costs(planned: Planned, finish: Finish) -> None:
     assert merge == row(result, "single").cost
     assert (merge.runs, merge.steps, merge.rollouts, merge.tokens) == (3, 180, 5760, 7500)
     assert merge.domains == {"math": 1920, "code": 1920, "logic": 1920}
+
+
+@pytest.mark.parametrize(("change", "after", "groups"), [("num_iterations", 3, 2 + 3), ("accumulation", 2, 4 + 6)])
+def test_resampled_groups_are_counted_by_generation_batch(
+    change: str, after: int, groups: int, tmp_path: Path, recipe: Recipe, batch: Batch, finish: Finish
+) -> None:
+    # One batch for two steps, logged at the first of them; or two batches for a step, a line being their mean.
+    two = replace(batch, **{change: 2})
+    plan = make_plan(tmp_path / "out", recipe, two, {"math": 40, "code": 40, "logic": 40}, methods=["grpo"], seeds=[0])
+    rows = [{"step": 1, "mixture/resampled_groups": 2.0}, {"step": after, "mixture/resampled_groups": 3.0}]
+    finish(plan, plan.tasks[0], GRPO[0], rows=rows)
+    assert row(collect(plan), "grpo").cost.resampled == groups * 8
 
 
 def test_processes_count(planned: Planned, finish: Finish) -> None:

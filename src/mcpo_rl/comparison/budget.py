@@ -38,8 +38,12 @@ class Batch:
     @property
     def rollouts_per_step(self) -> float:
         """New rollouts per optimizer step, on one process."""
-        steps = self.steps_per_generation * self.num_iterations / self.accumulation
-        return self.generation_batch / steps
+        return self.generation_batch * self.generations_per_step
+
+    @property
+    def generations_per_step(self) -> float:
+        """Generation batches per optimizer step: below 1 where one feeds several steps."""
+        return self.accumulation / (self.steps_per_generation * self.num_iterations)
 
     @property
     def prompts(self) -> int:

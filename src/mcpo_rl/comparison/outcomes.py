@@ -157,12 +157,13 @@ def _cost(plan: Plan, task: Task) -> Cost:
     rollouts = task.steps * task.rollouts_per_step * processes
     shares = {task.domain: 1.0} if task.domain is not None else _shares(rows, plan)
     generations = int(task.recipe.get("num_generations") or 8)
+    resampled = _sums(rows, "mixture/resampled_groups", task.generations_per_step)
     return Cost(
         runs=1,
         steps=task.steps,
         rollouts=rollouts,
         domains={domain: share * rollouts for domain, share in shares.items()},
-        resampled=sum(value for _, value in _sums(rows, "mixture/resampled_groups")) * generations,
+        resampled=sum(value for _, value in resampled) * generations,
         tokens=max((value for _, value in _series(rows, "num_tokens")), default=math.nan),
         seconds=sum(value for _, value in _sums(rows, "step_time"))
         if any("step_time" in r for r in rows)
@@ -188,12 +189,13 @@ def _series(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[int, floa
     ]
 
 
-def _sums(rows: Sequence[Mapping[str, Any]], key: str) -> Iterator[tuple[int, float]]:
-    """Yield, per logged line, how many steps it averages and the sum over them."""
+def _sums(rows: Sequence[Mapping[str, Any]], key: str, per_step: float = 1.0) -> Iterator[tuple[int, float]]:
+    """Yield, per logged line, how many values it averages (so many `per_step`) and the sum over them."""
     before = 0
     for step, mean in _series(rows, key):
-        yield step - before, mean * (step - before)
-        before = step
+        until = math.ceil(step * per_step - 1e-9)  # a batch that feeds several steps is logged at the first of them
+        yield until - before, mean * (until - before)
+        before = until
 
 
 def check_equal(outcomes: Sequence[Outcome]) -> None:

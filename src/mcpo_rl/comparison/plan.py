@@ -40,6 +40,8 @@ class Task:
     """Optimizer steps."""
     rollouts_per_step: float = 0.0
     """On one process; new ones per optimizer step."""
+    generations_per_step: float = 1.0
+    """Generation batches per optimizer step."""
 
 
 @dataclass(frozen=True, kw_only=True)

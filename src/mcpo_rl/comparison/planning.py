@@ -152,6 +152,7 @@ class _Planning:
             needs=needs,
             steps=part.steps,
             rollouts_per_step=part.share * self.batch.rollouts_per_step,
+            generations_per_step=self.batch.generations_per_step,
         )
 
     def remarks(self, names: Sequence[str]) -> Iterator[str]:
