@@ -125,8 +125,18 @@ class TestJournal:
             pass
         with Journal(path, {**before, "settings": {"temperature": 1.0, "batch_size": 4}}):
             pass  # the batch size may change
+        with Journal(path, before) as journal:
+            journal.add_generated([(0, Generated("a", 1, False))])
         with pytest.raises(RunError, match=r"`model` was 'a', now 'b'; `temperature` was 1.0, now 0.5"):
             Journal(path, {**before, "model": "b", "settings": {"temperature": 0.5, "batch_size": 8}})
+
+    def test_one_of_which_nothing_came_hinders_nobody(self, tmp_path: Path) -> None:
+        """As one that was refused: the advice, such as fewer tokens, is another task."""
+        path = tmp_path / "j.jsonl"
+        for tokens in (28672, 900):
+            with Journal(path, {"settings": {"max_new_tokens": tokens}}):
+                pass
+        assert [json.loads(line)["task"]["settings"]["max_new_tokens"] for line in path.open()] == [900]
 
     def test_one_writer(self, tmp_path: Path) -> None:
         with Journal(tmp_path / "j.jsonl", {}), pytest.raises(RunError, match="another evaluation"):

@@ -98,15 +98,16 @@ class Journal:
 
     def _read(self, wanted: Mapping[str, Any]) -> tuple[bool, int]:
         """Take over what the file holds; return whether it holds anything, and how many bytes of it are whole lines."""
-        kept, began = 0, False
+        kept, lines, task = 0, 0, None
         for line in self._file:
             if not line.endswith(b"\n"):
                 break
             try:
                 entry = json.loads(line)
-                if not began:
-                    self._check(entry["task"], wanted)
-                    began = True
+                if lines == 1:  # before the first entry: a file without any, such as after a refusal, hinders nobody
+                    self._check(task, wanted)
+                if not lines:
+                    task = dict(entry["task"])
                 elif "text" in entry:
                     self.generated[entry["row"]] = Generated(entry["text"], entry["tokens"], entry["truncated"])
                 elif entry["status"] != Status.ERROR:
@@ -117,11 +118,11 @@ class Journal:
                     f"{self.path} is not the journal of an evaluation ({error!r}). Move it away, or start anew with "
                     "--restart."
                 ) from error
-            kept += len(line)
-        return began, kept
+            kept, lines = kept + len(line), lines + 1
+        return (True, kept) if lines > 1 or task == wanted else (False, 0)
 
-    def _check(self, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-        old, new = _flat(before), _flat(wanted)
+    def _check(self, before: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> None:
+        old, new = _flat(before or {}), _flat(wanted)
         changed = [
             f"`{name}` was {old.get(name)!r:.80}, now {new.get(name)!r:.80}"
             for name in sorted(old.keys() | new.keys())
