@@ -185,7 +185,7 @@ class TestOnThePage:
         found = overview(load_runs([three_seeds]))
         assert found.title == "methods" and [card.name for card in found.cards] == ["GRPO", "MCPO", "single-domain"]
         assert found.sentences == tuple(headlines(read_comparison(three_seeds)))
-        assert "went from 0.25 to 0.68 (by seed 0.65, 0.75, 0.65)." in found.cards[1].sentences[0]
+        assert "went from 0.250 to 0.683 (by seed 0.650, 0.750, 0.650)." in found.cards[1].sentences[0]
         assert found.groups == (), "accuracy is in the section of the comparison"
 
     def test_a_method_has_one_colour(self, three_seeds: Path, two_runs: list[Path]) -> None:

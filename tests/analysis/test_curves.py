@@ -173,6 +173,12 @@ class TestInterference:
         assert "cannot be told" not in in_words("run", {("a", "b"): (list(range(6)), [-0.5] * 6)})
         assert "of no two domains" in in_words("run", {("a", "b"): (list(range(5)), [-0.5] * 5)})
 
+    @pytest.mark.parametrize(("count", "shown"), [(1, "+0.100 (1 measurement)"), (6, "+0.100 (+0.100 to +0.100)")])
+    def test_a_mean_of_a_few_measurements_has_no_interval(self, empty_run: Empty, count: int, shown: str) -> None:
+        (run,) = families([logged(empty_run, [{"interference/cosine/code/math": 0.1}] * count)])
+        table = cosine_table([(run, by_pair(run.keys, "interference/cosine", run.series))])
+        assert table.rows[0][1] == shown
+
     def test_the_interval_counts_stretches_not_steps(self) -> None:
         """Neighbours that are copies of each other must not make the interval narrower."""
         values = np.random.default_rng(0).normal(size=20).tolist()

@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from mcpo_rl.analysis.explorer.probe_map import probe_runs
 from mcpo_rl.analysis.reading.loading import load_runs
 from mcpo_rl.analysis.reading.seeds import families
 from mcpo_rl.analysis.sections.palette import domain_colours
@@ -100,3 +101,14 @@ def test_a_probe_recorded_after_training(empty_run: Empty) -> None:
     (family,) = families(load_runs([run.path]))
     assert family.series("probe/separability") == ([0, 10], [1.0, 1.0]), "domains that lie 20 apart"
     assert family.series("loss") == ([1], [0.1])
+    assert family.runs[0].probe_set == rollouts.fingerprint and not family.runs[0].remarks
+
+    # What is damaged is said, also where the numbers are in the metrics already.
+    run.append_metrics({"step": 10, "probe/overlap": 0.5})
+    state = probe.path / "step_000010.parquet"
+    state.write_bytes(state.read_bytes()[:200])
+    damaged = load_runs([run.path])
+    probe_runs(damaged, ["math", "code"])
+    assert len(damaged[0].remarks) == 1 and "step_000010.parquet" in damaged[0].remarks[0]
+    probe.set_file.write_bytes(b"PAR1")
+    assert any("set.parquet" in remark for remark in load_runs([run.path])[0].remarks)

@@ -59,15 +59,18 @@ class TestComparing:
 
     def test_what_else_differs_is_named(self, runs: list[RunData]) -> None:
         assert unlike(runs[1], runs[0]) == []
-        runs[0].config |= {"learning_rate": 1e-5, "contrastive_coef": 0.0, "beta": 0.1}
-        runs[1].config |= {"learning_rate": 2e-5, "contrastive_coef": 0.5, "share_weight": 1.0}
+        runs[0].config |= {"learning_rate": 1e-5, "contrastive_coef": 0.0, "beta": 0.1, "evaluation": {"before": True}}
+        runs[1].config |= {"learning_rate": 2e-5, "contrastive_coef": 0.5, "evaluation": {"before": False}}
         runs[0].manifest |= {"model": "a", "data": {"train": {"sha256": "1"}, "heldout": {"sha256": "3"}}}
         runs[1].manifest |= {"model": "b", "data": {"train": {"sha256": "2"}, "heldout": {"sha256": "3"}}}
+        runs[0].probe_set, runs[1].probe_set = "e", "f"
         runs[1].metrics = runs[1].metrics[:30]
         assert unlike(runs[1], runs[0]) == [
             "mcpo and grpo were trained on different problems.",
             "They started from different models: b and a.",
             "Their configs also differ in `learning_rate` (2e-05 in mcpo, 1e-05 in grpo).",
+            "The probe sets of mcpo and grpo hold different rollouts: compare how their geometry changes, not where it "
+            "stands.",
             "mcpo logged 30 steps, grpo 60.",
         ]
         assert "They started from different models: b and a." in compare_runs(runs)

@@ -32,6 +32,8 @@ def probe_runs(runs: Sequence[RunData], domains: Sequence[str]) -> list[ProbeRun
     found: list[ProbeRun] = []
     for run in runs:
         probe = load_probe(run.path) if len(found) < MOST_RUNS else None
+        if probe is not None:
+            run.remarks.extend(remark for remark in probe.remarks if remark not in run.remarks)
         if probe is not None and len(probe.steps) > 1:
             found.append(ProbeRun(run.name, packed({"run": run.name, **_data(probe, domains)})))
     return found

@@ -19,6 +19,7 @@ import yaml
 from mcpo_rl.analysis.geometry import load_probe
 from mcpo_rl.errors import RunError
 from mcpo_rl.runs import RolloutBatch, RunDirectory
+from mcpo_rl.runs.probe import FOLDER, ProbeDirectory
 from mcpo_rl.scores import EvaluationRecord
 
 MOST_STEPS = 200
@@ -50,6 +51,8 @@ class RunData:
     """Ascending by step; at most `MOST_STEPS` of the kept ones."""
     kept_steps: int = 0
     """How many steps the run keeps rollouts of."""
+    probe_set: str = ""
+    """Fingerprint of its probe set; '' without one."""
     start: EvaluationRecord | None = None
     end: EvaluationRecord | None = None
     remarks: list[str] = field(default_factory=list)
@@ -233,6 +236,11 @@ def _load(run: RunDirectory, found: _Found, name: str, most_steps: int) -> RunDa
     )
     if not any(key.startswith("probe/") for key in data.keys):
         data = _with_probe(data)
+    try:
+        if (probe := ProbeDirectory(run.path / FOLDER)).exists():
+            data.probe_set = probe.read_set().fingerprint
+    except RunError as error:
+        data.remarks.append(f"Skipped: {error}")
     steps = run.rollout_steps()
     data.kept_steps = len(steps)
     for step in thin(steps, min(most_steps, _readable_steps(run, steps))):

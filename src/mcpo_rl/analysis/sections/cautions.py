@@ -99,12 +99,20 @@ def unlike(run: RunData, baseline: RunData) -> list[str]:
         ]
         more = f" and {len(changed) - MOST_NAMED} more" if len(changed) > MOST_NAMED else ""
         sentences.append(f"Their configs also differ in {listed(shown)}{more}.")
+    if run.probe_set and baseline.probe_set and run.probe_set != baseline.probe_set:
+        sentences.append(
+            f"The probe sets of {run.name} and {baseline.name} hold different rollouts: compare how their geometry "
+            "changes, not where it stands."
+        )
     if run.steps and baseline.steps and run.steps != baseline.steps:
         sentences.append(f"{run.name} logged {run.steps} steps, {baseline.name} {baseline.steps}.")
     return sentences
 
 
-_EXPECTED = ("method", "model", "output_dir", "run_name", "seed", "report_to", "resume_from_checkpoint", "head_seed")
+_EXPECTED = (
+    *("method", "model", "output_dir", "run_name", "seed", "report_to", "resume_from_checkpoint", "head_seed"),
+    "evaluation.before",
+)
 _CONTRASTIVE_PREFIXES = ("contrastive_", "share_", "consolidate_", "feature_", "head_")
 
 

@@ -14,7 +14,7 @@ from mcpo_rl.analysis.sections.palette import ordered, run_line
 from mcpo_rl.analysis.sections.panel import Group, Panel, Section, Table
 from mcpo_rl.analysis.sections.wording import listed, sign, signed
 from mcpo_rl.scores import Estimate
-from mcpo_rl.scores.estimators import bootstrap_mean
+from mcpo_rl.scores.estimators import SMALLEST_CLEAR, bootstrap_mean
 
 BLOCKS = 20
 """Stretches of a run whose means are taken as independent: neighbouring steps are not."""
@@ -59,7 +59,7 @@ def interference_section(runs: Sequence[Family], colours: Mapping[str, str]) -> 
 MOST_SINGLE = 4
 """Up to so many runs are shown in every detail; of more, the page would hold a hundred figures."""
 _CONFLICT_KEY = "interference/conflict"
-_MEANS = "With a 95% interval over stretches of the run. Bold: it can be told from 0."
+_MEANS = f"From {SMALLEST_CLEAR} measurements on with a 95% interval over stretches of the run. Bold: it can be told from 0."
 _COSINES = (
     "Cosine between the policy gradients of two domains. Orange, below 0: a step that helps one hurts the other. "
     "Blue, above 0: it helps both. Near 0: they do not meet. In the matrices, the mean over that part of the run."
@@ -122,10 +122,17 @@ def cosine_table(measured: Sequence[tuple[Family, Mapping[Pair, Series]]]) -> Ta
     rows, marked = [], set()
     for place, (run, found) in enumerate(measured):
         means = [mean_over_blocks(found[pair][1]) if pair in found else None for pair in pairs]
-        rows.append((run.title, *("–" if mean is None else signed(mean) for mean in means)))
+        rows.append((run.title, *("–" if mean is None else _mean_in_words(mean) for mean in means)))
         marked |= {(place, column) for column, mean in enumerate(means, 1) if mean is not None and mean.clear}
     columns = ("", *(" · ".join(ordered(pair)) for pair in pairs))
     return Table(columns, tuple(rows), frozenset(marked), "Mean cosine between the domains' policy gradients")
+
+
+def _mean_in_words(mean: Estimate) -> str:
+    """Return a mean with its interval; of a few measurements that would be far too narrow, so it is left out."""
+    if mean.problems >= SMALLEST_CLEAR:
+        return signed(mean)
+    return f"{sign(mean.value)} ({mean.problems} measurement{'s' if mean.problems > 1 else ''})"
 
 
 def mean_over_blocks(values: Sequence[float], blocks: int = BLOCKS) -> Estimate:

@@ -123,9 +123,9 @@ def _method_card(family: Family, data: ComparisonData, row: MethodRow, line: Map
     parts = [f"seed{'s' if len(row.seeds) > 1 else ''} {seeds}" if seeds else "", data.model, f"{steps} steps"]
     sentences = []
     if row.mean.known:
-        each = f" (by seed {', '.join(f'{x:.2f}' for x in row.mean.seeds.values())})" if len(row.mean.seeds) > 1 else ""
-        before = f"went from {data.start_mean.value:.2f} to" if data.start_mean.known else "is"
-        sentences.append(f"Held-out accuracy, averaged over the domains, {before} {row.mean.value:.2f}{each}.")
+        each = f" (by seed {', '.join(f'{x:.3f}' for x in row.mean.seeds.values())})" if len(row.mean.seeds) > 1 else ""
+        before = f"went from {data.start_mean.value:.3f} to" if data.start_mean.known else "is"
+        sentences.append(f"Held-out accuracy, averaged over the domains, {before} {row.mean.value:.3f}{each}.")
     waiting = [f"seed {seed} ({why})" for seed, why in row.missing.items()]
     if waiting:
         sentences.append(f"Not finished: {', '.join(waiting)}.")
