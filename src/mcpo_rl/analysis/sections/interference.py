@@ -59,7 +59,7 @@ def interference_section(runs: Sequence[Family], colours: Mapping[str, str]) -> 
 MOST_SINGLE = 4
 """Up to so many runs are shown in every detail; of more, the page would hold a hundred figures."""
 _CONFLICT_KEY = "interference/conflict"
-_MEANS = f"From {SMALLEST_CLEAR} measurements on with a 95% interval over stretches of the run. Bold: it can be told from 0."
+_MEANS = f"With a 95% interval over stretches of the run, of {SMALLEST_CLEAR} or more. Bold: it can be told from 0."
 _COSINES = (
     "Cosine between the policy gradients of two domains. Orange, below 0: a step that helps one hurts the other. "
     "Blue, above 0: it helps both. Near 0: they do not meet. In the matrices, the mean over that part of the run."
