@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -161,6 +162,10 @@ class TestShowing:
             "seeds 0, 1 and 2: 20 optimizer steps of 32 rollouts. Budget per-domain: every domain"
             in conditions(data)[0]
         )
+
+    def test_a_smallest_gain_of_no_one_domain_names_none(self, data: ComparisonData) -> None:
+        mixed = replace(data, rows=tuple(replace(row, worst_domain="") for row in data.rows))
+        assert "(not the same domain at every seed), MCPO" in headlines(mixed)[-1]
 
     def test_what_is_missing_and_too_few_seeds_are_said(self, tmp_path: Path) -> None:
         made = read_comparison(make_comparison(tmp_path / "c", (0, 1), unfinished="mcpo/seed_1"))

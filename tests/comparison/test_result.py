@@ -75,6 +75,16 @@ def test_accuracies_and_gains(measured: Plan) -> None:
     assert result.start_mean.value == pytest.approx(1 / 3) and result.start_mean.over == "problems"
 
 
+def test_a_worst_domain_is_named_only_where_it_is_so_at_every_seed(planned: Planned, finish: Finish) -> None:
+    plan = planned(["grpo"], (0, 1))
+    for task, (math_, code) in zip(plan.tasks, [(0.0, 1.0), (1.0, 0.0)], strict=True):
+        after = {"math": [math_, 1.0], "code": [code, 1.0], "logic": [1.0, 1.0]}
+        finish(plan, task, after, start={domain: [0.5, 0.5] for domain in after})
+    grpo = row(collect(plan), "grpo")
+    assert grpo.worst_domain_gain.value == 0.0 and grpo.gain["math"].value == grpo.gain["code"].value == 0.25
+    assert grpo.worst_domain is None, "0 is the gain of no domain"
+
+
 def test_single_takes_each_domain_from_its_own_specialist(measured: Plan) -> None:
     result = collect(measured)
     single = row(result, "single")

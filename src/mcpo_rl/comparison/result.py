@@ -62,7 +62,7 @@ class Row:
     worst_domain_gain: SeedEstimate
     """Of every seed the smallest of the domains' gains."""
     worst_domain: str | None
-    """The domain with the smallest mean gain."""
+    """The domain whose gain is the smallest at every seed; None where no domain is."""
     over_single: Differences | None
     against: Differences | None
     """Minus the reference."""
@@ -225,7 +225,9 @@ class _Table:
         smallest = {
             seed: min((mean_over([d], own) for d in self.domains), default=math.nan) for seed, own in gains.items()
         }
-        known = {domain: estimate.value for domain, estimate in gain.items() if not math.isnan(estimate.value)}
+        worst = over_seeds(smallest)
+        # Where it is now one and now another, the mean of the smallest gains is that of no domain.
+        always = [domain for domain, own in gain.items() if math.isclose(own.value, worst.value, abs_tol=1e-9)]
         return Row(
             method=method,
             seeds=sorted(own),
@@ -234,8 +236,8 @@ class _Table:
             mean=self.mean_accuracy(own),
             gain=gain,
             mean_gain=estimate_of(self.domains, gains),
-            worst_domain_gain=over_seeds(smallest),
-            worst_domain=min(known, key=lambda domain: known[domain]) if known else None,
+            worst_domain_gain=worst,
+            worst_domain=next(iter(always), None),
             over_single=None if method == "single" else self.differences(values, "single"),
             against=None if method == self.reference else self.differences(values, self.reference),
             cost=_mean_cost([outcome.cost for (name, _), outcome in self.outcomes.items() if name == method]),

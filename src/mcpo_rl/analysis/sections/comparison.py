@@ -62,7 +62,9 @@ def headlines(data: ComparisonData) -> list[str]:
     """Return who is better than the reference, and how much the worst domain of each method gained."""
     sentences = [_against(data, row) for row in data.rows if row.against.known]
     worst = [
-        f"{row.label} {sign(row.worst_gain.value)} ({row.worst_domain})" for row in data.rows if row.worst_gain.known
+        f"{row.label} {sign(row.worst_gain.value)} ({row.worst_domain or 'not the same domain at every seed'})"
+        for row in data.rows
+        if row.worst_gain.known
     ]
     if worst:
         sentences.append(f"The smallest gain of a domain, averaged over the seeds: {', '.join(worst)}.")
