@@ -284,6 +284,8 @@ def test_no_process_outlives_the_host(installed: Path, tmp_path: Path, end: sign
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        # A shell that started the tests in the background has it ignored in all that follows.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
     )
     assert host.stdout is not None
     workers = [int(word) for word in host.stdout.readline().split()]

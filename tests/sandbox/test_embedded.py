@@ -185,6 +185,23 @@ def test_scratch_is_of_one_program_and_of_the_size_asked_for(sandbox: EmbeddedSa
     assert "No space left" in sandbox.run_script(many, limits=limits).detail
 
 
+def test_signals_that_were_ignored_where_the_trainer_was_started_reach_programs() -> None:
+    program = (
+        "import signal\n"
+        "print(signal.getsignal(signal.SIGHUP) == signal.SIG_DFL)\n"
+        "try: signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt: print('int')"
+    )
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
+    sandbox = EmbeddedSandbox()
+    try:
+        assert sandbox.run_script(program).stdout == "True\nint\n"
+    finally:
+        sandbox.close()
+        for number, action in before.items():
+            signal.signal(number, action)
+
+
 def test_the_same_program_has_the_same_luck(sandbox: EmbeddedSandbox) -> None:
     program = "import random\nprint(random.random(), hash('a'), {'a', 'b', 'c'})"
     assert len({sandbox.run_script(program).stdout for _ in range(3)}) == 1

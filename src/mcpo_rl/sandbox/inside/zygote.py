@@ -227,6 +227,7 @@ class Zygote:
         try:
             _signal.set_wakeup_fd(-1)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+            _heed_signals()
             if self._pid != 1:
                 namespaces.die_with_parent(self._pid)  # with the first process of its pid namespace it dies anyway
             _place(passed)
@@ -255,6 +256,17 @@ class Zygote:
             with contextlib.suppress(BrokenPipeError):  # nobody waits for it any longer
                 os.write(descriptor, line.encode())
             os.close(descriptor)
+
+
+def _heed_signals() -> None:
+    """Give programs the actions that Python starts with, whatever was ignored where the trainer was started.
+
+    `nohup` and shells that put a command into the background have signals ignored in all that follows.
+    """
+    for number in (_signal.SIGHUP, _signal.SIGQUIT, _signal.SIGTERM):
+        if _signal.getsignal(number) == _signal.SIG_IGN:
+            _signal.signal(number, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
 
 def _place(passed: list[int]) -> None:
