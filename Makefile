@@ -13,7 +13,7 @@ export TORCH
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install install-dev test lint format types contracts pytest test-engines test-slow test-sandbox test-gpu bench clean
+.PHONY: help demo install install-dev test lint format types contracts pytest test-browser test-engines test-slow test-sandbox test-gpu bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +50,10 @@ contracts: install-dev ## import-linter: the layers
 	$(BIN)/lint-imports --no-cache
 
 pytest: install-dev ## the tests alone
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) -m "not engines and not slow and not sandbox and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) -m "not browser and not engines and not slow and not sandbox and not gpu"
+
+test-browser: install-dev ## the tests that open reports in Chromium
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "browser and not slow" tests/browser
 
 test-engines: install-dev ## the tests on several processes: DDP, FSDP2, DeepSpeed ZeRO, failures (minutes, no GPU)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "engines and not gpu" tests/engines

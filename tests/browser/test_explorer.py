@@ -10,6 +10,8 @@ from mcpo_rl.analysis import write_report
 
 from .conftest import make_run
 
+pytestmark = pytest.mark.browser
+
 Open = Callable[..., Any]
 
 

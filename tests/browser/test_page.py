@@ -9,6 +9,8 @@ import pytest
 from mcpo_rl.analysis import write_report
 from mcpo_rl.runs import RunDirectory
 
+pytestmark = pytest.mark.browser
+
 Open = Callable[..., Any]
 
 
@@ -48,9 +50,14 @@ def test_both_themes_and_the_button_between(opened: Any) -> None:
     def drawn_in(scheme: str) -> int:
         """Wait until the figures have the page's colours, and return the brightness of its ground."""
         opened.wait("scheme => isDark() === (scheme === 'dark') && drawing.size === 0", scheme)
-        inks = "[...document.querySelectorAll('#curves .xtick text')].map(text => getComputedStyle(text).fill)"
-        soft = page.locator("#map-note").evaluate("element => getComputedStyle(element).color")
-        assert set(page.evaluate(inks)) == {soft}
+        # Redrawn when the page comes to it: waited for, and a figure that never is ends the test.
+        opened.wait(
+            """() => {
+                const soft = getComputedStyle(document.querySelector('#map-note')).color;
+                const inks = [...document.querySelectorAll('#curves .xtick text')];
+                return inks.length > 0 && inks.every(text => getComputedStyle(text).fill === soft);
+            }"""
+        )
         return ground()
 
     page.evaluate("Promise.all([...document.querySelectorAll('#curves [data-figure]')].map(drawFigure))")

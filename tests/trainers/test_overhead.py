@@ -96,8 +96,8 @@ def test_auto_takes_the_source_with_the_fewest_passes(make_trainer, make_args, o
     trainer = make_trainer(**options)
     trainer.train()
     assert trainer.feature_source_in_use == source
-    fewest = added(make_trainer, make_args, source, **{"max_steps": 4, **options})
-    assert fewest < added(make_trainer, make_args, "forward", **{"max_steps": 4, **options})
+    fewest = added(make_trainer, make_args, source, **{"max_steps": 2, **options})
+    assert fewest < added(make_trainer, make_args, "forward", **{"max_steps": 2, **options})
 
 
 @pytest.fixture
