@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import accelerate
+import torch
 
 from mcpo_rl.cli import main
 from mcpo_rl.errors import ProblemError
 from mcpo_rl.trainers.trl import MCPOTrainer
-from mcpo_rl.trainers.trl.features.source import FeatureReader
+from mcpo_rl.trainers.trl.phases.pool import PoolPhase
 
 
 def bug(*arguments: Any) -> None:
@@ -71,16 +72,16 @@ def install(fault: str, call: int) -> None:
 
 def spoil_features(first_row: int, rows: int) -> None:
     """From the second pool on, these rows of this rank are NaN."""
-    original, calls = FeatureReader.features, [0]
+    original, calls = PoolPhase.run, [0]
 
-    def spoilt(self: FeatureReader, batch: dict[str, Any]) -> Any:
-        features = original(self, batch)
+    def spoilt(self: PoolPhase, features: torch.Tensor, *arguments: Any) -> Any:
         calls[0] += 1
         if calls[0] > 1:
+            features = features.clone()
             features[first_row : first_row + rows] = float("nan")
-        return features
+        return original(self, features, *arguments)
 
-    FeatureReader.features = spoilt  # type: ignore[method-assign]
+    PoolPhase.run = spoilt  # type: ignore[assignment,method-assign]
 
 
 if __name__ == "__main__":
