@@ -69,6 +69,11 @@ def test_both_themes_and_the_button_between(opened: Any) -> None:
     page.evaluate("delete document.documentElement.dataset.theme")
     page.emulate_media(color_scheme="dark")
     assert drawn_in("dark") < 120, "the page follows the system"
+    page.evaluate("window.redrawn = 0; onTheme.push(() => { window.redrawn += 1; })")
+    for turn, scheme in enumerate(("light", "dark") * 10, start=1):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("isDark()") == (scheme == "dark"), "asked before the page has heard of the change"
+        opened.wait("turn => window.redrawn === turn", turn)
     page.emulate_media(color_scheme="light")
     assert drawn_in("light") > 650
 

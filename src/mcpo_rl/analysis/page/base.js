@@ -74,12 +74,14 @@ addEventListener("beforeprint", () => allFigures().forEach((element) => {
 
 // ---- theme ----------------------------------------------------------------------------------------------------------
 
-const darkSystem = matchMedia("(prefers-color-scheme: dark)");
+// Asked anew each time: where Chromium is asked between a change and its event, the query that was asked sends no event.
+const darkSystem = () => matchMedia("(prefers-color-scheme: dark)");
+const darkChanges = darkSystem();
 const onTheme = [() => document.querySelectorAll("[data-drawn]").forEach(drawFigure)];
 
 function isDark() {
   const asked = document.documentElement.dataset.theme;
-  return asked ? asked === "dark" : darkSystem.matches;
+  return asked ? asked === "dark" : darkSystem().matches;
 }
 
 function setUpTheme() {
@@ -93,7 +95,7 @@ function setUpTheme() {
     document.documentElement.dataset.theme = isDark() ? "light" : "dark";
     redraw();
   });
-  darkSystem.addEventListener("change", redraw);
+  darkChanges.addEventListener("change", redraw);
   say();
 }
 
