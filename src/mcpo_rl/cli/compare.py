@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from mcpo_rl.comparison.methods import BUDGETS, METHODS
 from mcpo_rl.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from mcpo_rl.comparison.plan import EarlierPlan, Plan
+    from mcpo_rl.comparison.plan import EarlierPlan, Plan, Task
     from mcpo_rl.config import Recipe
 
 REFUSED = {
@@ -30,7 +31,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "compare",
         help="train several methods from one recipe, over seeds, and compare them",
-        usage="mcpo-rl compare RECIPE|DIR [--methods A,B] [--seeds 0,1,2] [--output DIR] [--key value ...]",
+        usage="mcpo-rl compare RECIPE|DIR [--methods A,B] [--seeds 0-4] [--output DIR] [--key value ...]",
         description="Train several methods from one recipe: same base, problems and order, equal rollouts and\n"
         "optimizer steps, several seeds. Ends with a table (mean, 95% interval over seeds, worst-domain gain, gain\n"
         "over single-domain training, cost) in comparison.json, .md and .tex. Any key of the recipe can be set as\n"
@@ -39,7 +40,10 @@ def add_parser(subparsers: Any) -> None:
         epilog="examples:\n"
         "  mcpo-rl compare demo --methods grpo,mcpo,single --seeds 0,1,2 --output runs/compare\n"
         "  mcpo-rl compare runs/compare --methods merge,pcgrad        add methods to it\n"
-        "  mcpo-rl compare my.yaml --methods grpo,mcpo --jobs 4 --max_steps 200",
+        "  mcpo-rl compare runs/compare --methods pcgrad --seeds 0-4  add a method at these seeds only\n"
+        "  mcpo-rl compare my.yaml --methods grpo,mcpo --jobs 4 --max_steps 200\n"
+        "  mcpo-rl compare demo --variants mine.yaml        with methods of your own; in mine.yaml for instance\n"
+        "      strong: {base: mcpo, contrastive_grad_ratio: 0.6, label: MCPO strong}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -50,8 +54,18 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--methods", metavar="A,B", help="which (default: grpo,mcpo,single)")
-    parser.add_argument("--seeds", metavar="N,M", help="training seeds (default: 0,1,2)")
+    parser.add_argument("--methods", metavar="A,B", help="which (default: grpo,mcpo,single and all of --variants)")
+    parser.add_argument(
+        "--variants",
+        type=Path,
+        metavar="FILE",
+        help="methods of your own in YAML: names, each with keys of the recipe and the `base` it builds on",
+    )
+    parser.add_argument(
+        "--seeds",
+        metavar="N,M-L",
+        help="training seeds (default: 0,1,2); added to a comparison, those of the methods named with them, or of all",
+    )
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: the recipe's output_dir with -compare")
     parser.add_argument(
         "--budget",
@@ -147,8 +161,9 @@ def _plan(args: argparse.Namespace, overrides: list[str]) -> Plan:
     from mcpo_rl.cli.training_data import training_data
     from mcpo_rl.comparison.budget import Batch
     from mcpo_rl.comparison.planning import make_plan
-    from mcpo_rl.config import recipe_from_mapping
+    from mcpo_rl.comparison.variants import read_variants
 
+    variants = read_variants(args.variants) if args.variants is not None else {}
     recipe, output, earlier = _recipe(args, overrides)
     config = training_config(recipe, output)
     batch = Batch(
@@ -166,19 +181,36 @@ def _plan(args: argparse.Namespace, overrides: list[str]) -> Plan:
         recipe,
         batch,
         Counter(training_data(recipe.problems).dataset["domain"][:]),
-        methods=_listed(args.methods) or (["grpo", "mcpo", "single"] if new else []),
+        methods=_listed(args.methods) or [*(["grpo", "mcpo", "single"] if new else []), *variants],
         seeds=_seeds(args.seeds) or ([0, 1, 2] if new else []),
         budget=args.budget or (earlier.budget if earlier is not None else "per-domain"),
         order=_listed(args.order) or (earlier.order if earlier is not None else ()),
+        variants=variants,
         earlier=earlier,
     )
     if args.against is not None and args.against not in plan.methods:
         raise ConfigError(f"--against {args.against}: the comparison has {', '.join(plan.methods)}.")
     # Every kind of run is checked before the first one starts, not when its turn comes.
     for task in plan.tasks:
-        if task.kind == "train" and task.seed == plan.seeds[0]:
-            training_config(recipe_from_mapping(task.recipe, where=task.name), plan.run(task))
+        if task.kind == "train" and task.seed == plan.seeds_of(task.method)[0]:
+            _check(plan, task)
     return plan
+
+
+def _check(plan: Plan, task: Task) -> None:
+    """Refuse what the trainer of a run would refuse; of a variant's keys it is said whose they are."""
+    from mcpo_rl.cli.trainer_config import training_config
+    from mcpo_rl.config import recipe_from_mapping
+
+    variant = task.method in plan.variants
+    where = f"variant `{task.method}`" if variant else task.name
+    recipe = recipe_from_mapping(task.recipe, where=where)
+    try:
+        training_config(recipe, plan.run(task))
+    except ConfigError as error:
+        if not variant:
+            raise
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _recipe(args: argparse.Namespace, overrides: list[str]) -> tuple[Recipe, Path, EarlierPlan | None]:
@@ -220,10 +252,14 @@ def _listed(text: str | None) -> list[str]:
 
 
 def _seeds(text: str | None) -> list[int]:
-    try:
-        return [int(word) for word in _listed(text)]
-    except ValueError:
-        raise ConfigError(f"--seeds {text}: expected whole numbers, e.g. `0,1,2`.") from None
+    seeds: list[int] = []
+    for word in _listed(text):
+        found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", word)
+        own = range(int(found[1]), int(found[2] or found[1]) + 1) if found else range(0)
+        if not own:
+            raise ConfigError(f"--seeds {text}: expected whole numbers and ranges of them, e.g. `0,1,2` or `0-4,7`.")
+        seeds += own
+    return seeds
 
 
 def _gpus() -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from mcpo_rl.cli.progress import progress_of
-from mcpo_rl.comparison.methods import BUDGETS, METHODS
+from mcpo_rl.comparison.methods import BUDGETS
 from mcpo_rl.comparison.outcomes import is_finished
 from mcpo_rl.comparison.plan import Plan, Task
 from mcpo_rl.comparison.table import duration
@@ -22,11 +22,11 @@ def plan_text(plan: Plan, *, launched: bool = False) -> str:
         plan: The plan.
         launched: Runs are started by a launcher, on a number of processes that only it knows.
     """
-    seeds = ", ".join(map(str, plan.seeds))
-    lines = [f"methods {', '.join(plan.methods)}; seeds {seeds}; {len(plan.tasks)} runs in {plan.path}"]
+    lines = [f"methods {', '.join(plan.methods)}; seeds {_listed(plan.seeds)}; {len(plan.tasks)} runs in {plan.path}"]
     for method in plan.methods:
-        tasks = plan.of(method, plan.seeds[0])
-        lines.append(f"  {METHODS[method].label:<22} {_cost(tasks)} per seed")
+        tasks = plan.of(method, plan.seeds_of(method)[0])
+        own = f", seeds {_listed(plan.own_seeds[method])}" if method in plan.own_seeds else ""
+        lines.append(f"  {plan.method(method).label:<22} {_cost(tasks)} per seed{own}")
     lines.append(f"budget {plan.budget}: {BUDGETS[plan.budget]}")
     if launched:
         lines.append("note: Rollouts are those of one process; the launcher multiplies them.")
@@ -35,6 +35,10 @@ def plan_text(plan: Plan, *, launched: bool = False) -> str:
     if done:
         lines.append(f"{done} of {len(plan.tasks)} are finished")
     return "\n".join(lines)
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def _cost(tasks: list[Task]) -> str:

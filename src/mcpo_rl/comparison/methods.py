@@ -91,8 +91,12 @@ BUDGETS = {
 """The two conventions, as they are stated beside the results. They differ for `single` and what is merged from it."""
 
 
-def methods_of(names: Sequence[str]) -> list[str]:
+def methods_of(names: Sequence[str], methods: Mapping[str, Method] = METHODS) -> list[str]:
     """Return the methods to run for those named: in the order of the tables, with those that others are made from.
+
+    Args:
+        names: The methods asked for.
+        methods: Those that there are.
 
     Raises:
         ConfigError: No name, or one that is no method.
@@ -102,10 +106,10 @@ def methods_of(names: Sequence[str]) -> list[str]:
         ['grpo', 'single', 'merge']
     """
     if not names:
-        raise ConfigError(f"name at least one method: {', '.join(METHODS)}.")
+        raise ConfigError(f"name at least one method: {', '.join(methods)}.")
     wanted = set()
     for name in names:
-        if name not in METHODS:
-            raise ConfigError(f"there is no method `{name}`; there are {', '.join(METHODS)}.{nearest(name, METHODS)}")
-        wanted |= {name} | ({needed} if (needed := METHODS[name].needs) else set())
-    return [name for name in METHODS if name in wanted]
+        if name not in methods:
+            raise ConfigError(f"there is no method `{name}`; there are {', '.join(methods)}.{nearest(name, methods)}")
+        wanted |= {name} | ({needed} if (needed := methods[name].needs) else set())
+    return [name for name in methods if name in wanted]

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mcpo_rl.comparison.methods import METHODS
 from mcpo_rl.comparison.plan import Plan, Task
 from mcpo_rl.errors import ProblemError
 from mcpo_rl.runs import RunDirectory
@@ -83,7 +82,7 @@ def read_outcome(plan: Plan, method: str, seed: int) -> Outcome | str:
         return _state(plan, missing)
     records = {task.name: EvaluationRecord.read(RunDirectory(plan.run(task)).eval_file) for task in tasks}
     manifests = {task.name: RunDirectory(plan.run(task)).read_manifest() for task in tasks}
-    kind = METHODS[method].kind
+    kind = plan.method(method).kind
     last = tasks[-1]
     sources = [task for task in plan.tasks if task.name in last.needs] if kind == "merge" else tasks
     cost = Cost()

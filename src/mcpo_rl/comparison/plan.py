@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from mcpo_rl.comparison.methods import Method
+from mcpo_rl.comparison.variants import Variants, essence, known_methods
 from mcpo_rl.config import Recipe, parse_yaml, recipe_from_mapping
 from mcpo_rl.errors import RunError
 from mcpo_rl.runs.agreement import describe, differences
@@ -53,6 +56,7 @@ class Plan:
     recipe: Mapping[str, Any]
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
+    """All of the comparison."""
     budget: str
     """One of `BUDGETS`."""
     order: tuple[str, ...]
@@ -69,6 +73,22 @@ class Plan:
     """In an order in which they can be run one after the other."""
     remarks: tuple[str, ...] = ()
     """What makes the comparison less than equal, for people."""
+    variants: Variants = field(default_factory=dict)
+    """Definitions of the methods that are not built in."""
+    own_seeds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """The seeds of methods that do not run at all of `seeds`."""
+
+    @cached_property
+    def _known(self) -> dict[str, Method]:
+        return known_methods(self.variants)
+
+    def method(self, name: str) -> Method:
+        """Return a method of the comparison, built in or a variant."""
+        return self._known[name]
+
+    def seeds_of(self, method: str) -> tuple[int, ...]:
+        """Return the seeds at which a method runs."""
+        return self.own_seeds.get(method, self.seeds)
 
     def run(self, task: Task | str) -> Path:
         """Return the run directory of a task."""
@@ -103,6 +123,8 @@ class Plan:
         facts = {
             "methods": list(self.methods),
             "seeds": list(self.seeds),
+            **({"own_seeds": {name: list(own) for name, own in self.own_seeds.items()}} if self.own_seeds else {}),
+            **({"variants": plain(self.variants)} if self.variants else {}),
             "budget": self.budget,
             "order": list(self.order),
             "starts": {seed: self.starts[seed] for seed in self.seeds},
@@ -124,6 +146,12 @@ class EarlierPlan:
     budget: str
     order: tuple[str, ...]
     starts: Mapping[int, str]
+    variants: Variants = field(default_factory=dict)
+    own_seeds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def seeds_of(self, method: str) -> tuple[int, ...]:
+        """Return the seeds at which a method was planned; none for one that was not."""
+        return self.own_seeds.get(method, self.seeds) if method in self.methods else ()
 
     def as_recipe(self, path: Path) -> Recipe:
         """Return the recipe, to be compared in `path`."""
@@ -139,11 +167,18 @@ class EarlierPlan:
         now = {"recipe": plan.recipe, "budget": plan.budget, "order": list(plan.order)}
         blocking, harmless = differences(before, now)
         changed = blocking | {key: was for key, was in harmless.items() if key.endswith(_DECISIVE)}
+        for definitions in differences(self._planned(self.variants), self._planned(plan.variants)):
+            changed |= definitions
         if changed:
             raise RunError(
                 f"{plan.path} holds another comparison: {describe(changed)}. Go on with the same values (methods and "
                 "seeds may be added), or give another --output."
             )
+
+    def _planned(self, variants: Variants) -> dict[str, Any]:
+        """Return what decides how those of the variants are trained that runs are planned of: labels may change."""
+        own = {name: essence(definition) for name, definition in variants.items() if name in self.methods}
+        return {"variants": own} if own else {}
 
 
 def read_plan(path: Path) -> EarlierPlan | None:
@@ -164,8 +199,10 @@ def read_plan(path: Path) -> EarlierPlan | None:
             budget=facts["budget"],
             order=tuple(facts["order"]),
             starts=dict(facts["starts"]),
+            variants=dict(facts.get("variants", {})),
+            own_seeds={str(name): tuple(own) for name, own in facts.get("own_seeds", {}).items()},
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{file} is not the plan of a comparison ({error!r}). Give another --output.") from error
 
 

@@ -18,8 +18,9 @@ from mcpo_rl.comparison.budget import (
     specialist_part,
     stage_parts,
 )
-from mcpo_rl.comparison.methods import BUDGETS, METHODS, methods_of
+from mcpo_rl.comparison.methods import BUDGETS, Method, methods_of
 from mcpo_rl.comparison.plan import EarlierPlan, Plan, Task
+from mcpo_rl.comparison.variants import Variants, known_methods
 from mcpo_rl.config import Recipe
 from mcpo_rl.errors import ConfigError
 from mcpo_rl.runs.manifest import is_secret
@@ -35,6 +36,7 @@ def make_plan(
     seeds: Sequence[int],
     budget: str = "per-domain",
     order: Sequence[str] = (),
+    variants: Variants | None = None,
     earlier: EarlierPlan | None = None,
 ) -> Plan:
     """Plan a comparison.
@@ -44,22 +46,26 @@ def make_plan(
         recipe: What every method has in common. Its `method`, `seed`, `domains` and `output_dir` are replaced.
         batch: Its batch.
         rows: Domain to its number of problems.
-        methods: Names of `METHODS`; those that others are made from are added.
-        seeds: At least one, none twice.
+        methods: Names of `METHODS` and of variants; those that others are made from are added.
+        seeds: None twice. With `earlier` those that the methods named get beside what is planned: none named, all
+            planned methods; no seeds, the methods that are not planned yet get all of the comparison.
         budget: One of `BUDGETS`.
         order: The domains, as `sequential` goes through them; empty takes the order of `rows`.
-        earlier: The comparison that goes on; its methods and seeds stay.
+        variants: Definitions of methods that are not built in.
+        earlier: The comparison that goes on; its methods, seeds and variants stay.
 
     Raises:
         ConfigError: Something that cannot be compared; the message says what to change.
         RunError: Another comparison than the earlier one.
     """
-    if earlier is not None:
-        methods, seeds = [*earlier.methods, *methods], sorted({*earlier.seeds, *seeds})
-    names = methods_of(methods)
-    steps = _check(recipe, seeds, budget, rows)
+    variants = {**(earlier.variants if earlier is not None else {}), **(variants or {})}
+    known = known_methods(variants)
+    names = methods_of([*(earlier.methods if earlier is not None else ()), *methods], known)
+    steps = _check(recipe, budget)
+    own_seeds = _seeds(names, known, methods, seeds, earlier)
+    seeds = sorted({seed for own in own_seeds.values() for seed in own})
     shares = domain_shares(recipe.training.get("mixture"), rows)
-    if recipe.peft is not None and any(METHODS[name].kind == "sequential" for name in names):
+    if recipe.peft is not None and any(known[name].kind == "sequential" for name in names):
         raise ConfigError(
             "`sequential` cannot go on from a LoRA: the next stage's would name the first model as its base. Leave out "
             "`sequential`, or `peft`."
@@ -73,8 +79,8 @@ def make_plan(
         raise ConfigError(f"--order {','.join(order)}: expected each of {', '.join(shares)} once.")
     left_out = ("method", "seed", "domains", "output_dir")
     base = {key: value for key, value in recipe.to_mapping().items() if key not in left_out}
-    planning = _Planning(path, base, batch, steps, shares, order, budget)
-    tasks = [task for seed in seeds for name in names for task in planning.tasks(name, seed)]
+    planning = _Planning(path, base, batch, steps, shares, order, budget, known)
+    tasks = [task for seed in seeds for name in names if seed in own_seeds[name] for task in planning.tasks(name, seed)]
     firsts = {seed: next(t.name for t in tasks if t.seed == seed and t.kind == "train") for seed in seeds}
     starts = firsts | dict(earlier.starts if earlier is not None else {})
     plan = Plan(
@@ -90,6 +96,8 @@ def make_plan(
         rollouts_per_step=batch.rollouts_per_step,
         tasks=tuple(_measuring_start(task) if task.name in starts.values() else task for task in tasks),
         remarks=tuple(planning.remarks(names)),
+        variants=variants,
+        own_seeds={name: tuple(own) for name, own in own_seeds.items() if own != seeds},
     )
     if earlier is not None:
         earlier.check(plan)
@@ -105,9 +113,10 @@ class _Planning:
     shares: Mapping[str, float]
     order: tuple[str, ...]
     budget: str
+    known: Mapping[str, Method]
 
     def tasks(self, name: str, seed: int) -> list[Task]:
-        method = METHODS[name]
+        method = self.known[name]
         place = f"{name}/seed_{seed}"
         if method.kind == "mixed":
             return [self._train(place, name, seed, Part(steps=self.steps, share=1.0, changes={}))]
@@ -127,9 +136,9 @@ class _Planning:
         self, place: str, name: str, seed: int, part: Part, *, domain: str | None = None, after: str | None = None
     ) -> Task:
         run = self.path / "runs" / place
-        recipe: dict[str, Any] = {**self.base, **METHODS[name].changes, **part.changes}
+        recipe: dict[str, Any] = {**self.base, **self.known[name].changes, **part.changes}
         recipe |= {"output_dir": str(run), "seed": seed, "run_name": f"{self.path.name}/{place}"}
-        if "head_seed" not in self.base:
+        if "head_seed" not in recipe:
             recipe["head_seed"] = seed  # where the head starts from is a part of what a seed changes
         # One run per seed evaluates the model that all start from; `collect` hands it to the others.
         recipe["evaluation"] = dict(self.base["evaluation"]) | {"before": False}
@@ -163,7 +172,7 @@ class _Planning:
                 "The mixture reacts to how the model does (resampling or an adaptive curriculum): the methods see the "
                 "same problems, but not in the same order."
             )
-        apart = [name for name in names if METHODS[name].kind in ("single", "sequential")]
+        apart = [name for name in names if self.known[name].kind in ("single", "sequential")]
         if not apart:
             return
         if moves(mixture):
@@ -198,7 +207,35 @@ def _place(parent: str, domain: str) -> str:
     return f"{parent}/{quote(domain, safe='').replace('.', '%2E')}"
 
 
-def _check(recipe: Recipe, seeds: Sequence[int], budget: str, rows: Mapping[str, int]) -> int:
+def _seeds(
+    names: Sequence[str],
+    known: Mapping[str, Method],
+    asked: Sequence[str],
+    seeds: Sequence[int],
+    earlier: EarlierPlan | None,
+) -> dict[str, list[int]]:
+    """Return the seeds of every method, ascending: what is planned, and what is asked for beside it.
+
+    Args:
+        names: All methods.
+        known: What they are.
+        asked: The methods that were named now.
+        seeds: The seeds that were named now.
+        earlier: The comparison that goes on.
+    """
+    if len(set(seeds)) < len(seeds) or any(seed < 0 for seed in seeds) or not (seeds or earlier):
+        raise ConfigError(f"the seeds are {', '.join(map(str, seeds)) or 'none'}; expected different numbers >= 0.")
+    own = {name: set(earlier.seeds_of(name)) if earlier is not None else set() for name in names}
+    for name in methods_of(asked, known) if asked else names:
+        if seeds or not own[name]:
+            own[name] |= {*seeds} or {*(earlier.seeds if earlier is not None else ())}
+    for name, needed in ((name, known[name].needs) for name in names):
+        if needed is not None:
+            own[needed] |= own[name]
+    return {name: sorted(values) for name, values in own.items()}
+
+
+def _check(recipe: Recipe, budget: str) -> int:
     """Return S."""
     steps = recipe.training.get("max_steps", -1)
     if not isinstance(steps, int) or steps < 1:
@@ -210,8 +247,6 @@ def _check(recipe: Recipe, seeds: Sequence[int], budget: str, rows: Mapping[str,
         raise ConfigError("`eval_problems` is empty: methods are compared on held-out problems. List some.")
     if budget not in BUDGETS:
         raise ConfigError(f"the budget is {budget!r}; expected one of {', '.join(BUDGETS)}.")
-    if not seeds or len(set(seeds)) < len(seeds) or any(seed < 0 for seed in seeds):
-        raise ConfigError(f"the seeds are {', '.join(map(str, seeds)) or 'none'}; expected different numbers >= 0.")
     secret = next((key for key, value in recipe.training.items() if is_secret(key) and value), None)
     if secret is not None:
         raise ConfigError(f"`{secret}` is set, and recipes are written to disk. Give it in the environment (HF_TOKEN).")

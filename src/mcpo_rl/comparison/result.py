@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcpo_rl.comparison.averages import Values, difference_of, estimate_of, mean_over, minus, values_of
-from mcpo_rl.comparison.methods import BUDGETS, METHODS
+from mcpo_rl.comparison.methods import BUDGETS, Method
 from mcpo_rl.comparison.outcomes import (
     Cost,
     Outcome,
@@ -49,6 +49,7 @@ class Row:
     """One method."""
 
     method: str
+    definition: Method
     seeds: list[int]
     """Those that have finished."""
     missing: dict[int, str]
@@ -73,14 +74,14 @@ class Row:
     @property
     def label(self) -> str:
         """The method as it stands in tables."""
-        return METHODS[self.method].label
+        return self.definition.label
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain JSON data."""
         return {
             "method": self.method,
             "label": self.label,
-            "about": METHODS[self.method].about,
+            "about": self.definition.about,
             "seeds": self.seeds,
             "missing": {str(seed): reason for seed, reason in self.missing.items()},
             "accuracy": _json(self.accuracy),
@@ -174,7 +175,9 @@ def collect(plan: Plan, *, reference: str | None = None) -> ComparisonResult:
     if reference not in plan.methods:
         raise ConfigError(f"--against {reference}: the comparison has {', '.join(plan.methods)}.")
     hand_out_starts(plan)
-    found = {(method, seed): read_outcome(plan, method, seed) for method in plan.methods for seed in plan.seeds}
+    found = {
+        (method, seed): read_outcome(plan, method, seed) for method in plan.methods for seed in plan.seeds_of(method)
+    }
     outcomes = {key: outcome for key, outcome in found.items() if isinstance(outcome, Outcome)}
     check_equal(list(outcomes.values()))
     starts = {seed: record.scores for seed in plan.seeds if (record := start_of(plan, seed)) is not None}
@@ -230,6 +233,7 @@ class _Table:
         always = [domain for domain, own in gain.items() if math.isclose(own.value, worst.value, abs_tol=1e-9)]
         return Row(
             method=method,
+            definition=self.plan.method(method),
             seeds=sorted(own),
             missing=missing,
             accuracy={domain: self.accuracy(own, domain) for domain in [*self.domains, *self.untrained]},

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mcpo_rl.comparison.methods import BUDGETS, METHODS
+from mcpo_rl.comparison.methods import BUDGETS
 from mcpo_rl.comparison.outcomes import Cost
 from mcpo_rl.comparison.result import ComparisonResult, Differences
 from mcpo_rl.comparison.seeds import FEWEST_SEEDS, SeedDifference, SeedEstimate
@@ -77,7 +77,7 @@ def accuracy_grid(result: ComparisonResult) -> Grid:
     against = result.reference is not None and any(row.against is not None for row in result.rows)
     head = ["accuracy", *domains, "mean", "worst-domain gain", *(["over single-domain"] if single else [])]
     if against and result.reference is not None:
-        head.append(f"minus {METHODS[result.reference].label}")
+        head.append(f"minus {result.plan.method(result.reference).label}")
     grid = [[Cell(name) for name in head]]
     start = [_cell(result.start[domain]) for domain in domains]
     empty = [Cell("")] * (1 + single + against)
@@ -123,7 +123,7 @@ def notes(result: ComparisonResult) -> Iterator[str]:
         )
     if any(cell.mark for cell in cells):
         yield f"*: {FEWEST_SEEDS} seeds or more, and the intervals over seeds and over problems both leave 0 out."
-    if any(METHODS[row.method].kind == "merge" for row in result.rows):
+    if any(row.definition.kind == "merge" for row in result.rows):
         yield "What is merged costs what its specialists cost; they are those of single-domain, and were trained once."
     yield "Worst-domain gain: of every seed the smallest of the domains' gains over the start, averaged over the seeds."
     if len(result.rows) > 2:
