@@ -34,6 +34,9 @@ class Pool:
         self.empty = not self.right or not self.wrong or len(domains) < 2
         self.anchors = [] if self.empty else self.right
         self.chosen = {i: self.positives(i) if config.share_weight > 0 else [] for i in self.anchors}
+        if config.mutual_positives:
+            asked_of = {j: {self.q[p] for p in chosen} for j, chosen in self.chosen.items()}
+            self.chosen = {i: [j for j in chosen if self.q[i] in asked_of[j]] for i, chosen in self.chosen.items()}
         self.same = {i: self.in_domain(i) if config.consolidate_weight > 0 else [] for i in self.anchors}
         self.taking_part = [i for i in self.anchors if self.chosen[i] or self.same[i]]
 
@@ -122,10 +125,11 @@ def differentiable_loss(z, oracle):
 
     def pair(i, j, align=False):
         s = z @ z[i]
+        to_positive = z[i] @ z[j].detach() if config.detach_positives else s[j]
         if align:
-            return 1 - s[j]
+            return 1 - to_positive
         wrong = [s[n] for n in oracle.negatives(i)]
-        logits = [x / config.temperature for x in (s[j], *wrong)]
+        logits = [x / config.temperature for x in (to_positive, *wrong)]
         return sum(x.exp() for x in logits).log() - logits[0]
 
     def average(values):

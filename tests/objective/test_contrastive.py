@@ -24,6 +24,8 @@ def random_config(seed, **fixed):
         "consolidation": pick(["contrastive", "align"]),
         "transferability": pick(["centered", "cosine"]),
         "block_size": pick([None, 1, 3, 1024]),
+        "mutual_positives": pick([False, True]),
+        "detach_positives": pick([False, True]),
     }
     return ContrastiveConfig(**drawn | fixed)
 
@@ -50,7 +52,7 @@ def test_equals_the_naive_loops(first, naive, make_pool, make_z):
             assert terms.positive_scores[row].tolist() == pytest.approx(scores, abs=1e-9), context
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(60))
 def test_gradient_equals_autograd_through_the_naive_loss(seed, naive, make_pool, make_z):
     pool, config = make_pool(seed, n=12), random_config(seed)
     z = make_z(12, seed=seed).requires_grad_()
@@ -70,14 +72,26 @@ def test_gradcheck(negatives, consolidation, block_size, make_ordinary_pool, mak
 
 
 @pytest.mark.parametrize(("negatives", "consolidation"), FORMS)
-@pytest.mark.parametrize("scorer", ["centered", "cosine", "random"])
-def test_streaming_equals_dense(negatives, consolidation, scorer, make_ordinary_pool, make_z):
+@pytest.mark.parametrize(
+    ("scorer", "variant"),
+    [
+        ("centered", {}),
+        ("cosine", {"detach_positives": True}),
+        ("random", {}),
+        ("centered", {"mutual_positives": True}),
+    ],
+)
+def test_streaming_equals_dense(negatives, consolidation, scorer, variant, make_ordinary_pool, make_z):
     pool = make_ordinary_pool(90)
     z = make_z(90)
 
     def run(block_size):
         config = ContrastiveConfig(
-            negatives=negatives, consolidation=consolidation, transferability=scorer, block_size=block_size
+            negatives=negatives,
+            consolidation=consolidation,
+            transferability=scorer,
+            block_size=block_size,
+            **variant,
         )
         return *gradient_of(z, pool, config), contrastive_terms(z, pool, config).positives
 

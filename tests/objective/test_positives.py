@@ -6,7 +6,7 @@ import torch
 from mcpo_rl.objective import ContrastiveConfig, RolloutPool
 from mcpo_rl.objective import positives as positives_module
 from mcpo_rl.objective.layout import Layout
-from mcpo_rl.objective.positives import choose_positives
+from mcpo_rl.objective.positives import choose_positives, keep_mutual
 
 
 def pool_of(n, seed=0, domains=3, prompts=None, correct=0.7, d=6):
@@ -91,6 +91,38 @@ def test_a_prompt_of_several_domains_is_chosen_once(make_z):
     for row in tiles.rows:
         prompts = shared.prompts[row[row >= 0]].tolist()
         assert len(set(prompts)) == len(prompts)
+
+
+def test_mutual_positives_by_hand():
+    """Rollouts 0 and 1 are of one prompt, 2 and 3 of two others of another domain; nobody chooses 3 best."""
+    scores = torch.tensor([[0, 0, 0.9, 0.5], [0, 0, 0.8, 0.7], [0.9, 0.8, 0, 0], [0.5, 0.7, 0, 0]])
+    rows = torch.arange(4)
+    pool = RolloutPool(
+        features=torch.eye(4),
+        domains=rows // 2,
+        prompts=torch.tensor([4, 4, 5, 6]),
+        correct=rows >= 0,
+        usable=rows >= 0,
+    )
+    config = ContrastiveConfig(num_positives=1, transferability=lambda _: scores)
+    chosen = choose_positives(pool, scores, rows, config)
+    assert chosen.rows.tolist() == [[2], [2], [0], [1]]
+    mutual = keep_mutual(chosen, rows, pool.prompts)
+    # 2 chose rollout 0, so the prompt of 0 and of its sibling 1; nobody of the prompt of 1 chose 3.
+    assert mutual.rows.tolist() == [[2], [2], [0], [-1]]
+    assert mutual.scores.flatten().tolist() == pytest.approx([0.9, 0.8, 0.9, 0.0])
+
+
+def test_those_that_stay_keep_their_order(make_z):
+    pool, z = pool_of(150), make_z(150, 6)
+    anchors = pool.anchors.nonzero().flatten()
+    config = ContrastiveConfig(transferability="cosine", num_positives=6)
+    chosen = choose_positives(pool, z, anchors, config)
+    mutual = keep_mutual(chosen, anchors, pool.prompts)
+    for before, after in zip(chosen.rows.tolist(), mutual.rows.tolist(), strict=True):
+        kept = [row for row in after if row >= 0]
+        assert kept == [row for row in before if row in kept] and after == kept + [-1] * (6 - len(kept))
+    assert 0 < (mutual.rows >= 0).sum() < (chosen.rows >= 0).sum()
 
 
 def test_the_layout_is_an_order_of_slices():

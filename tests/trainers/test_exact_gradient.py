@@ -139,6 +139,12 @@ def test_other_layers_and_poolings(make_trainer, source, layer, pooling):
     assert error < TOLERANCE[source]
 
 
+@pytest.mark.parametrize("variant", ["detach_positives", "mutual_positives"])
+def test_variants_of_the_losses(make_trainer, variant):
+    _, error = compare(make_trainer, dtype=torch.float64, policy=False, **{variant: True})
+    assert error < 1e-9
+
+
 def test_whole_gradient_in_float64(make_trainer):
     trainer, error = compare(make_trainer, dtype=torch.float64)
     assert trainer.feature_source_in_use == "training"

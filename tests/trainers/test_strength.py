@@ -18,6 +18,32 @@ def test_fixed_weight_warms_up_linearly():
     assert Strength(coef=0.4, ratio=0.2, warmup_steps=0).weight(3.0, 0) == 0.4
 
 
+@pytest.mark.parametrize(
+    ("warmup", "decay", "expected"),
+    [
+        (2, 4, [0.5, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]),
+        (0, 2, [1.0, 0.5, 0.0, 0.0]),
+        (3, 1, [1 / 3, 2 / 3, 1.0, 0.0, 0.0]),
+    ],
+)
+def test_the_strength_falls_to_nothing(warmup, decay, expected):
+    fixed = Strength(coef=0.4, ratio=0.2, warmup_steps=warmup, decay_steps=decay)
+    relative = Strength(coef=None, ratio=0.2, warmup_steps=warmup, decay_steps=decay)
+    relative.observe(6.0)
+    for step, factor in enumerate(expected):
+        assert fixed.weight(3.0, step) == pytest.approx(0.4 * factor)
+        assert relative.weight(3.0, step) == pytest.approx(0.4 * factor)
+    assert fixed.weight(3.0, len(expected)) == relative.weight(3.0, len(expected)) == 0.0
+
+
+def test_a_run_ends_as_plain_grpo(make_trainer):
+    trainer = make_trainer(contrastive_coef=1.0, contrastive_warmup_steps=0, contrastive_decay_steps=2, max_steps=3)
+    trainer.train()
+    assert history(trainer, "contrastive/weight") == [1.0, 0.5, 0.0]
+    assert history(trainer, "contrastive/grad_norm")[-1] == 0.0
+    assert history(trainer, "contrastive/loss")[-1] > 0
+
+
 def test_relative_weight_scales_to_the_running_mean():
     strength = Strength(coef=None, ratio=0.2, warmup_steps=0)
     assert strength.weight(3.0, 0) == 0.0  # nothing measured yet

@@ -36,6 +36,10 @@ class ContrastiveConfig:
     """tau > 0: similarities are divided by it; a smaller one lets the hardest negatives dominate."""
     num_positives: int = 4
     """At most so many transferable positives per anchor (>= 1), at most one of each prompt."""
+    mutual_positives: bool = False
+    """Whether j stays in P(i) only if P(j) holds a rollout of i's prompt."""
+    detach_positives: bool = False
+    """Whether l_ip and l_iq carry no gradient into z_p and z_q: the anchor alone moves to its positives."""
     min_transferability: float = 0.0
     """A rollout is a positive only if its score t_ij is at least this; -1 lets every cosine pass."""
     share_weight: float = 1.0
@@ -64,6 +68,9 @@ class ContrastiveConfig:
         _check_count("num_positives", self.num_positives, advice="to switch sharing off set share_weight to 0")
         if self.block_size is not None:
             _check_count("block_size", self.block_size, advice="None takes all anchors at once")
+        for name in ("mutual_positives", "detach_positives"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"ContrastiveConfig.{name} is {getattr(self, name)!r}; expected true or false.")
         _check_choice("negatives", self.negatives, get_args(NegativeScope))
         _check_choice("consolidation", self.consolidation, get_args(Consolidation))
         if not callable(self.transferability):

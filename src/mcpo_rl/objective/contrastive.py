@@ -8,10 +8,10 @@
                                                or of mean_{q in Q(i)} (1 - s_iq)  (form `align`)
 
 With w_ij the weight of a pair in the sum, sigma_ij = sigmoid(L_i - s_ij/tau) and p_in = exp(s_in/tau - L_i), the
-gradient is dL/ds_ij = -w_ij sigma_ij / tau for a positive and dL/ds_in = p_in sum_j w_ij sigma_ij / tau for a
-negative. A row needs nothing of the other rows, so the loss and its gradient are found in one pass over blocks of
-rows, and only correct rows meet incorrect columns or correct columns of their own domain: no N x N matrix, whatever
-the block size. Derived in docs/method.md.
+gradient is dL/ds_ij = -w_ij sigma_ij / tau for a positive (to z_i alone where positives are detached) and
+dL/ds_in = p_in sum_j w_ij sigma_ij / tau for a negative. A row needs nothing of the other rows: one pass over blocks of
+rows finds loss and gradient, and only correct rows meet incorrect columns or correct ones of their domain, so there is
+no N x N matrix, whatever the block size. Derived in docs/method.md.
 
 Axes: N rollouts of the pool, m head width, A anchors, K negatives of a scope, k positives per anchor, C anchors of one
 domain, B anchors of one block.
@@ -120,9 +120,9 @@ class _PairLosses(torch.autograd.Function):
         for domain, rows in _blocks(pairs, config.block_size):
             _add_block(sums, pairs, domain, rows, prompts, config)
         if config.consolidate_weight > 0 and config.consolidation == "align":
-            _add_alignment(sums, pairs, config.consolidate_weight)
+            _add_alignment(sums, pairs, config)
         if sums.gradient is not None:
-            _add_share_gradient(sums.gradient, sums, pairs.positives, config.temperature)
+            _add_share_gradient(sums.gradient, sums, pairs.positives, config)
             gradient = torch.zeros_like(z)
             gradient[pairs.anchors] = sums.gradient.anchors
             gradient[pairs.negatives] = sums.gradient.negatives
@@ -242,17 +242,19 @@ def _add_share(sums: _Sums, positives: Tensor, rows: slice, against: Tensor, con
     return sigma.sum(dim=1)
 
 
-def _add_share_gradient(gradient: _Gradient, sums: _Sums, positives: Tensor, temperature: float) -> None:
-    """Carry the pull between anchors and their positives (A, k) to both ends.
+def _add_share_gradient(gradient: _Gradient, sums: _Sums, positives: Tensor, config: ContrastiveConfig) -> None:
+    """Carry the pull between anchors and their positives (A, k) to the anchors and, unless detached, to the positives.
 
     The way back is a sum over bags of rows, which, unlike index_add, is deterministic on a GPU.
     """
     if sums.num_sharing == 0:
         return
     k = positives.shape[1]
-    target, step = positives.clamp(min=0), sums.sigma_positives / temperature
+    target, step = positives.clamp(min=0), sums.sigma_positives / config.temperature
     for column in range(k):
         gradient.anchors.addcmul_(step[:, column, None], sums.z_anchors[target[:, column]], value=-1)
+    if config.detach_positives:
+        return
     by_target = target.flatten().argsort(stable=True)
     bag_sizes = target.flatten().bincount(minlength=len(target))
     gradient.anchors -= F.embedding_bag(
@@ -279,11 +281,12 @@ def _add_consolidate(
     sigma, strength = x.sigmoid_(), config.consolidate_weight * weight
     if sums.gradient is not None:
         sums.gradient.anchors[rows].addmm_(sigma, z_domain, alpha=-strength / config.temperature)
-        sums.gradient.anchors[domain.anchors].addmm_(sigma.T, scaled, alpha=-strength)
+        if not config.detach_positives:
+            sums.gradient.anchors[domain.anchors].addmm_(sigma.T, scaled, alpha=-strength)
     return sigma.sum(dim=1) * strength
 
 
-def _add_alignment(sums: _Sums, pairs: Pairs, consolidate_weight: float) -> None:
+def _add_alignment(sums: _Sums, pairs: Pairs, config: ContrastiveConfig) -> None:
     """Add L_cons (form `align`); the s_iq of a row add up to z_i . (sum of the others), so no matrix is needed."""
     for domain in pairs.domains:
         if domain.num_anchors < 2:
@@ -293,8 +296,9 @@ def _add_alignment(sums: _Sums, pairs: Pairs, consolidate_weight: float) -> None
         mean_similarity = (z_domain * others).sum(dim=1) / (domain.num_anchors - 1)
         sums.consolidate += (1 - mean_similarity).sum(dtype=torch.float64) / sums.num_consolidating
         if sums.gradient is not None:
-            weight = consolidate_weight / (sums.num_consolidating * (domain.num_anchors - 1))
-            sums.gradient.anchors[domain.anchors] -= 2 * weight * others  # each pair counts from both of its ends
+            weight = config.consolidate_weight / (sums.num_consolidating * (domain.num_anchors - 1))
+            ends = 1 if config.detach_positives else 2  # each pair counts from both of its ends
+            sums.gradient.anchors[domain.anchors] -= ends * weight * others
 
 
 def _softplus(x: Tensor) -> Tensor:

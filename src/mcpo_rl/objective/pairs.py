@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mcpo_rl.objective.config import ContrastiveConfig
 from mcpo_rl.objective.pool import RolloutPool
-from mcpo_rl.objective.positives import choose_positives
+from mcpo_rl.objective.positives import choose_positives, keep_mutual
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,6 +78,8 @@ def select_pairs(
         anchors, negatives, usable_domains = anchors[:0], negatives[:0], usable_domains[:0]
     sought = anchors if config.share_weight > 0 else anchors[:0]
     chosen = choose_positives(pool, z, sought, config, generator)
+    if config.mutual_positives:
+        chosen = keep_mutual(chosen, sought, pool.prompts)
     positives = anchors.new_full((len(anchors), config.num_positives), -1)
     scores = chosen.scores.new_zeros(positives.shape)
     if len(sought):

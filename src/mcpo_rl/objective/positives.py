@@ -67,6 +67,30 @@ def choose_positives(
         return _choose_one_by_one(pool, anchors, candidates, scores, config, dtype)
 
 
+def keep_mutual(chosen: ChosenPositives, anchors: Tensor, prompts: Tensor) -> ChosenPositives:
+    """Leave a positive only to those who were chosen in turn: j stays in P(i) if P(j) holds a rollout of i's prompt.
+
+    Prompts, not rollouts, because P(j) holds one rollout of a prompt at most: its siblings are near copies of it.
+
+    Args:
+        chosen: P(i) of all anchors, of which every positive is one.
+        anchors: (A,) int64 row numbers.
+        prompts: (N,) int64.
+    """
+    if len(anchors) == 0:
+        return chosen
+    place = anchors.new_zeros(len(prompts))
+    place[anchors] = torch.arange(len(anchors), device=anchors.device)
+    mutual = torch.zeros_like(chosen.rows, dtype=torch.bool)
+    for column, positive in enumerate(chosen.rows.unbind(dim=1)):
+        of_positive = chosen.rows[place[positive.clamp(min=0)]]  # (A, k): P(j)
+        returned = (of_positive >= 0) & (prompts[of_positive.clamp(min=0)] == prompts[anchors, None])
+        mutual[:, column] = (positive >= 0) & returned.any(dim=1)
+    order = mutual.logical_not().long().argsort(dim=1, stable=True)  # those that stay first, in their order
+    rows = chosen.rows.where(mutual, -1).gather(1, order)
+    return ChosenPositives(rows, chosen.scores.where(mutual, 0).gather(1, order))
+
+
 def _choose_one_by_one(
     pool: RolloutPool,
     anchors: Tensor,

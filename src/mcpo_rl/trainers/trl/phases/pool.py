@@ -112,7 +112,10 @@ class PoolPhase:
             dtype=dtype,
         )
         self.strength = Strength(
-            coef=args.contrastive_coef, ratio=args.contrastive_grad_ratio, warmup_steps=args.contrastive_warmup_steps
+            coef=args.contrastive_coef,
+            ratio=args.contrastive_grad_ratio,
+            warmup_steps=args.contrastive_warmup_steps,
+            decay_steps=args.contrastive_decay_steps,
         )
         self.nonfinite = NonfiniteWindow()
 

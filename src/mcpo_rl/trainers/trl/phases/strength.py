@@ -19,22 +19,24 @@ DECAY = 0.9
 class Strength:
     """w(step), the factor on the contrastive loss.
 
-    A fixed `coef` gives w = warm-up x coef. Relative strength (`coef` None) gives
+    A fixed `coef` gives w = schedule x coef. Relative strength (`coef` None) gives
 
-        w = warm-up x ratio x running mean of ||G_policy|| / ||G_contrastive at weight 1||
+        w = schedule x ratio x running mean of ||G_policy|| / ||G_contrastive at weight 1||
 
     where both norms are Frobenius norms of the gradients on the pooled hidden states of the rollouts of one optimizer
     step. Before the first measurement (the first step of a run) w is 0. Norms of 0 (all advantages equal) and
-    non-finite ones are left out of the mean.
+    non-finite ones are left out of the mean. The schedule rises linearly to 1 and, with `decay_steps`, falls linearly
+    to 0 after it.
 
     Args:
         coef: `contrastive_coef`; None for relative strength.
         ratio: `contrastive_grad_ratio`.
         warmup_steps: `contrastive_warmup_steps`.
+        decay_steps: `contrastive_decay_steps`; None: no fall.
     """
 
-    def __init__(self, *, coef: float | None, ratio: float, warmup_steps: int) -> None:
-        self.coef, self.ratio, self.warmup_steps = coef, ratio, warmup_steps
+    def __init__(self, *, coef: float | None, ratio: float, warmup_steps: int, decay_steps: int | None = None) -> None:
+        self.coef, self.ratio, self.warmup_steps, self.decay_steps = coef, ratio, warmup_steps, decay_steps
         self._decayed_sum = 0.0
         self._observations = 0
 
@@ -53,12 +55,19 @@ class Strength:
 
     def weight(self, contrastive_norm: float, step: int) -> float:
         """Return w after `step` optimizer steps, where the contrastive gradient at weight 1 has `contrastive_norm`."""
-        warmup = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps > 0 else 1.0
+        schedule = self._schedule(step)
         if self.coef is not None:
-            return warmup * self.coef
+            return schedule * self.coef
         if self.policy_norm is None or not contrastive_norm > 0 or not math.isfinite(contrastive_norm):
             return 0.0
-        return warmup * self.ratio * self.policy_norm / contrastive_norm
+        return schedule * self.ratio * self.policy_norm / contrastive_norm
+
+    def _schedule(self, step: int) -> float:
+        warmup = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps > 0 else 1.0
+        past = step + 1 - max(self.warmup_steps, 1)  # steps since the first one at full strength
+        if self.decay_steps is None or past <= 0:
+            return warmup
+        return max(0.0, 1.0 - past / self.decay_steps)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
