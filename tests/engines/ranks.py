@@ -11,9 +11,11 @@ import torch
 from mcpo_rl.rewards import make_verifier_reward
 from mcpo_rl.trainers.trl import MCPOConfig, MCPOTrainer
 from trainers.conftest import history, make_dataset, make_model, make_tokenizer, parameters_of, parity_reward
-from trainers.rollouts import fixed_rollouts
+from trainers.rollouts import fixed_rollouts, picky_reward
 
 KEYS = ("loss", "grad_norm", "domain/math/accuracy", "contrastive/loss", "contrastive/weight", "contrastive/grad_norm")
+
+ADVANTAGES = ("contrastive/advantage_groups", "contrastive/advantage_agreement", "grad_norm")
 
 
 def make(directory: Path, **options: Any) -> MCPOTrainer:
@@ -59,6 +61,17 @@ def main(directory: Path, ranks: int) -> None:
     sampled.train()
     found["source"] = sampled.feature_source_in_use
     found["sampled_drifted"] = sampled._pool_phase.realign()
+    given = make(
+        directory,
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=4 // ranks,
+        rollout_func=fixed_rollouts,
+        reward=picky_reward,
+        contrastive_advantage=0.5,
+    )
+    given.train()
+    found["given"] = parameters_of(given)
+    found["advantages"] = {key: history(given, key) for key in ADVANTAGES}
     judged = make(
         directory,
         per_device_train_batch_size=8 // ranks,

@@ -38,6 +38,12 @@ def assert_the_same_training(directory):
     assert one["log"]["contrastive/weight"][0] == 0 < one["log"]["contrastive/weight"][1]
     for name, parameter in one["parameters"].items():
         torch.testing.assert_close(two["parameters"][name], parameter, rtol=1e-6, atol=1e-6)
+    # Advantages out of the pool are the same wherever a group's rollouts are.
+    assert any(one["advantages"]["contrastive/advantage_groups"])
+    for key, values in one["advantages"].items():
+        assert two["advantages"][key] == pytest.approx(values, rel=1e-5), key
+    for name, parameter in one["given"].items():
+        torch.testing.assert_close(two["given"][name], parameter, rtol=1e-6, atol=1e-6)
     # A head that drifts is brought back, and only then.
     assert two["drifted"] == [False, True, False]
     # Ranks that sample for themselves keep one head.

@@ -66,7 +66,7 @@ def test_what_is_logged_is_documented_and_what_is_documented_is_logged(make_trai
     rows = make_dataset(60)
     runs = {
         "all at once": {"mixture": {"resample": 2}, "entropy_coef": 0.01, "interference_steps": 1},
-        "cispo": {"loss_type": "cispo"},
+        "cispo": {"loss_type": "cispo", "contrastive_advantage": 0.5},
         "vespo": {"loss_type": "vespo"},
         "grpo": {"contrastive_coef": 0.0, "mixture": "equal"},
     }

@@ -129,12 +129,12 @@ def _negative_sums(
     _, group = torch.unique(pool.domains if config.negatives == "domain" else pool.prompts, return_inverse=True)
     groups = int(group.max()) + 1 if len(group) else 0
     (of_anchors, anchor_counts), (of_negatives, negative_counts) = (
-        _group_sums(z, rows, group[rows], groups) for rows in (anchors, pairs.negatives)
+        group_sums(z, rows, group[rows], groups) for rows in (anchors, pairs.negatives)
     )
     return (of_anchors * of_negatives).sum(), (anchor_counts * negative_counts).sum()
 
 
-def _group_sums(z: Tensor, rows: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+def group_sums(z: Tensor, rows: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     """Sums (groups, m) and numbers (groups,) of z's rows by group; bags, unlike index_add, are deterministic."""
     sizes = group.bincount(minlength=groups)
     if len(rows) == 0:

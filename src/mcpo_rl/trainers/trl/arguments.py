@@ -19,6 +19,7 @@ from mcpo_rl.trainers.trl.interference.arguments import InterferenceArguments
 __all__ = ["ContrastiveArguments", "RolloutArguments"]
 
 FeatureSource = Literal["auto", "old_logps", "training", "generation", "forward"]
+AdvantageGroups = Literal["both", "incorrect", "correct"]
 
 _SAMPLING = tuple(MixtureOptions.__dataclass_fields__)
 
@@ -45,6 +46,23 @@ class RolloutArguments(InterferenceArguments, ContrastiveArguments):
     )
     """Where one generation batch feeds several optimizer steps, the gradients of the pool phase grow stale after the
     first. True runs the pool phase anew before each of them, with a forward pass at the weights of that moment."""
+    contrastive_advantage: float = field(
+        default=0.0,
+        metadata={
+            "help": "Scale of a contrastive advantage for groups whose rewards are all equal: similarity to other "
+            "domains' correct rollouts minus similarity to incorrect ones, standardized within the group. 0: none."
+        },
+    )
+    """Groups whose rewards are all equal have no advantage by their rewards. Above 0, their rollouts are scored by
+    similarity to other domains' correct rollouts minus similarity to other prompts' incorrect ones, standardized within
+    the group, and this many times that is their advantage. Features are then needed before the training pass, so that
+    pass is no source of them. It goes with the contrastive term (`contrastive_coef=0` is plain all through); for it
+    alone, set `share_weight` and `consolidate_weight` to 0."""
+    contrastive_advantage_groups: str = field(
+        default="both",
+        metadata={"help": "Which groups with equal rewards get a contrastive advantage: both, incorrect or correct."},
+    )
+    """`incorrect`: groups without a correct rollout; `correct`: groups with nothing else; `both`."""
     correct_threshold: float = field(
         default=1.0, metadata={"help": "A rollout is correct if its (weighted, summed) reward is at least this."}
     )
@@ -70,6 +88,8 @@ class RolloutArguments(InterferenceArguments, ContrastiveArguments):
         """Check our fields and how they go with TRL's."""
         _check_generations(getattr(self, "num_generations", None))
         super().check_arguments()
+        check_number(self, "contrastive_advantage", at_least=0.0, advice="0 leaves groups without signal alone")
+        check_choice(self, "contrastive_advantage_groups", get_args(AdvantageGroups))
         check_number(self, "correct_threshold", advice="the reward from which on a rollout counts as correct")
         check_count(self, "log_rollouts_steps", least=0, advice="0 is never")
         check_count(self, "interference_steps", least=0, advice="0 is never")
@@ -84,6 +104,11 @@ class RolloutArguments(InterferenceArguments, ContrastiveArguments):
         if self.contrastive_enabled:
             _check_feature_source(self)
         self._check_mixture()
+
+    @property
+    def gives_contrastive_advantages(self) -> bool:
+        """Whether groups whose rewards are all equal get advantages from the pool, so that features come first."""
+        return self.contrastive_enabled and self.contrastive_advantage > 0
 
     @property
     def resample_rounds(self) -> int:
@@ -143,6 +168,11 @@ def _check_feature_source(config: Any) -> None:
         raise ConfigError(
             "feature_source='generation' reads the decoding steps of transformers' generate, which vLLM and continuous "
             "batching do not run. Use feature_source='auto'."
+        )
+    if config.gives_contrastive_advantages and config.feature_source == "training":
+        raise ConfigError(
+            "feature_source='training' cannot be combined with contrastive_advantage: an advantage is needed before "
+            "the training pass, which features would come from. Use feature_source='auto' or 'forward'."
         )
 
 

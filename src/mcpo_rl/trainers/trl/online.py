@@ -31,6 +31,7 @@ from mcpo_rl.trainers.trl.interference.heldout import WatchesForgetting
 from mcpo_rl.trainers.trl.interference.measuring import MeasuresInterference
 from mcpo_rl.trainers.trl.phases.awaited import AwaitedPool
 from mcpo_rl.trainers.trl.phases.pool import PoolOutcome, gather_pool
+from mcpo_rl.trainers.trl.rollouts.advantages import give_contrastive_advantages
 from mcpo_rl.trainers.trl.rollouts.domain_column import DomainIndex, check_dataset
 from mcpo_rl.trainers.trl.rollouts.domain_metrics import domain_metrics
 from mcpo_rl.trainers.trl.rollouts.rollout_log import is_due, rollout_batch
@@ -152,6 +153,9 @@ class OnlineContrastive(ContrastiveTrainer, MeasuresInterference, WatchesForgett
         if features is not None:
             outcome = self._run_pool_phase(features)
             batch["contrastive_grads"], batch["contrastive_loss"] = outcome.gradients, outcome.weighted_loss
+            if self.args.gives_contrastive_advantages:
+                assert self._scored is not None
+                self._log_metrics("train", give_contrastive_advantages(self, batch, outcome.pool, self._scored))
         return batch
 
     def _check_hooks_were_called(self) -> None:

@@ -80,7 +80,7 @@ class FeatureReader:
         # about 1e-7, which is below what float32 resolves but not what a float64 model was chosen for.
         comes = self.source_in_use == "old_logps" or trainer.old_log_probs_always
         cheapest = not comes and trainer.model.dtype != torch.float64
-        wanted = source == "generation" or (source == "auto" and cheapest and not self._one_micro_batch())
+        wanted = source == "generation" or (source == "auto" and cheapest and not self._training_pass_suffices())
         if not (self._open and wanted and self._generation_works):
             yield None
             return
@@ -140,13 +140,14 @@ class FeatureReader:
             return self._log_probs_pass.features(), "old_logps"
         if self.generated is not None and self._agrees(self.generated, batch):
             return self.generated, "generation"
-        if asked == "forward":
+        if asked == "forward" or self._trainer.args.gives_contrastive_advantages:
             return self.forward(batch), "forward"
         return None, "training"
 
-    def _one_micro_batch(self) -> bool:
-        """Whether a pool is one micro-batch, so that its training pass gives all the features."""
-        return bool(self._trainer.args.steps_per_generation == 1)
+    def _training_pass_suffices(self) -> bool:
+        """Whether a pool is one micro-batch, so that its training pass gives all the features, and in time."""
+        args = self._trainer.args
+        return bool(args.steps_per_generation == 1) and not args.gives_contrastive_advantages
 
     def _agrees(self, generated: Tensor, batch: dict[str, Any]) -> bool:
         """Compare a few rollouts with a forward pass: once, and once more where prompts are padded."""
