@@ -14,7 +14,8 @@ import pytest
 from mcpo_rl.comparison.budget import Batch
 from mcpo_rl.comparison.plan import Plan
 from mcpo_rl.comparison.planning import make_plan
-from mcpo_rl.comparison.result import ComparisonResult, Row, collect
+from mcpo_rl.comparison.result import ComparisonResult, collect
+from mcpo_rl.comparison.rows import Row
 from mcpo_rl.comparison.seeds import student_quantile
 from mcpo_rl.config import Recipe
 from mcpo_rl.errors import ConfigError, ProblemError

@@ -51,7 +51,7 @@ def test_markdown(planned: Planned, finish: Finish) -> None:
     assert mcpo["worst-domain gain"] == "+0.250"
     assert mcpo["minus GRPO"].startswith("+0.333 (+0.333, +0.333)")
     assert table["GRPO"][-1] == "" and table["single-domain"][head.index("over single-domain")] == ""
-    costs = [cells(line) for line in lines if line.startswith("| single-domain")][1]
+    costs = [cells(line) for line in lines if line.startswith("| single-domain |")][-1]
     assert costs == ["single-domain", "3", "180", "1,920", "1,920", "1,920", "5,760", "370,368", "6 min 0 s"]
     notes = "\n".join(line for line in lines if line.startswith("- "))
     assert "seeds 0, 1, 2; every method starts from builtin:tiny" in notes
@@ -100,7 +100,7 @@ def test_latex(planned: Planned, finish: Finish) -> None:
     result = compared(planned, finish, (0, 1, 2))
     result = replace(result, domains=["code", "logic", "math"], remarks=["100% of it"])
     source = latex(result)
-    assert source.count(r"\begin{tabular}") == source.count(r"\end{tabular}") == 2
+    assert source.count(r"\begin{tabular}") == source.count(r"\end{tabular}") == 3
     for table in re.findall(r"\\begin\{tabular\}\{(l r*|lr*)\}(.*?)\\end\{tabular\}", source, re.DOTALL):
         columns = len(table[0])
         lines = [line for line in table[1].splitlines() if line.endswith(r"\\")]

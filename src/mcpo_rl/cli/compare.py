@@ -75,6 +75,15 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--order", metavar="A,B", help="the domains as `sequential` takes them (default: the recipe's)")
     parser.add_argument("--against", metavar="METHOD", help="what the others are held against (default: grpo)")
+    parser.add_argument(
+        "--target",
+        type=float,
+        metavar="X",
+        help="accuracy that learning curves are to reach (default: halfway of what --against's gain)",
+    )
+    parser.add_argument(
+        "--window", type=int, metavar="K", help="as a mean over the last K steps (default: a tenth of max_steps)"
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time; they share the GPUs or cores")
     parser.add_argument(
         "--launch", metavar="WORDS", help="launcher of each run, e.g. 'accelerate launch --num_processes 8'"
@@ -105,6 +114,10 @@ def run(args: argparse.Namespace) -> int:
     _, overrides = words.parse_known_args(args.overrides, namespace=args)
     if args.jobs < 1:
         raise ConfigError(f"--jobs is {args.jobs}; it must be at least 1.")
+    if args.target is not None and not 0 < args.target <= 1:
+        raise ConfigError(f"--target is {args.target:g}; it is an accuracy, above 0 and at most 1.")
+    if args.window is not None and args.window < 1:
+        raise ConfigError(f"--window is {args.window}; it must be at least 1.")
     plan = _plan(args, overrides)
 
     from mcpo_rl.cli.compare_progress import plan_text, watching
@@ -118,11 +131,11 @@ def run(args: argparse.Namespace) -> int:
     plan.write()
     if args.plan:
         _print_commands(plan, launcher)
-        _tables(plan, args.against)
+        _tables(plan, args)
         return 0
     with watching(plan, quiet=args.quiet) as watcher:
         ended = run_tasks(plan, processes, watcher, jobs=args.jobs)
-    _tables(plan, args.against)
+    _tables(plan, args)
     for failure in ended.failed:
         print(f"mcpo-rl: error: {failure.task.name}: {failure.reason}", file=sys.stderr)
     if ended.interrupted or ended.failed:
@@ -140,12 +153,12 @@ def _print_commands(plan: Plan, launcher: list[str]) -> None:
             print(shlex.join([*before, *plan.words(task)]))
 
 
-def _tables(plan: Plan, reference: str | None) -> None:
+def _tables(plan: Plan, args: argparse.Namespace) -> None:
     """Write the result of what has finished, and print it where something has."""
     from mcpo_rl.comparison.result import collect
     from mcpo_rl.comparison.table import save_tables, text
 
-    result = collect(plan, reference=reference)
+    result = collect(plan, reference=args.against, target=args.target, window=args.window)
     if not any(row.seeds for row in result.rows):
         return
     result.save()

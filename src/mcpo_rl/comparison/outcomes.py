@@ -188,13 +188,25 @@ def _series(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[int, floa
     ]
 
 
-def _sums(rows: Sequence[Mapping[str, Any]], key: str, per_step: float = 1.0) -> Iterator[tuple[int, float]]:
-    """Yield, per logged line, how many values it averages (so many `per_step`) and the sum over them."""
+def counted(rows: Sequence[Mapping[str, Any]], key: str, per_step: float = 1.0) -> Iterator[tuple[int, int, float]]:
+    """Yield, per logged line that has `key`, its step, how many values it averages and their mean.
+
+    Args:
+        rows: Lines of metrics.jsonl.
+        key: Of a number.
+        per_step: Values per optimizer step.
+    """
     before = 0
     for step, mean in _series(rows, key):
         until = math.ceil(step * per_step - 1e-9)  # a batch that feeds several steps is logged at the first of them
-        yield until - before, mean * (until - before)
+        yield step, until - before, mean
         before = until
+
+
+def _sums(rows: Sequence[Mapping[str, Any]], key: str, per_step: float = 1.0) -> Iterator[tuple[int, float]]:
+    """Yield, per logged line, how many values it averages (so many `per_step`) and the sum over them."""
+    for _, count, mean in counted(rows, key, per_step):
+        yield count, mean * count
 
 
 def check_equal(outcomes: Sequence[Outcome]) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcpo_rl.comparison.averages import Values, difference_of, estimate_of, mean_over, minus, values_of
-from mcpo_rl.comparison.methods import BUDGETS, Method
+from mcpo_rl.comparison.learning import Progress, Targets, progress_of
+from mcpo_rl.comparison.methods import BUDGETS
 from mcpo_rl.comparison.outcomes import (
     Cost,
     Outcome,
@@ -20,81 +21,14 @@ from mcpo_rl.comparison.outcomes import (
     start_of,
 )
 from mcpo_rl.comparison.plan import Plan
-from mcpo_rl.comparison.seeds import LEVEL, SeedDifference, SeedEstimate, over_seeds
+from mcpo_rl.comparison.rows import Differences, Row, estimates_json, with_families
+from mcpo_rl.comparison.seeds import LEVEL, SeedEstimate, over_seeds
 from mcpo_rl.errors import ConfigError
 from mcpo_rl.runs.files import write_text
 from mcpo_rl.runs.manifest import now
 from mcpo_rl.scores import ProblemScore
 
 FORMAT = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Differences:
-    """One method minus another, in accuracy: both at the same seeds."""
-
-    method: str
-    """The one that is subtracted."""
-    domains: dict[str, SeedDifference]
-    mean: SeedDifference
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the differences as plain JSON data."""
-        domains = {name: difference.to_json() for name, difference in self.domains.items()}
-        return {"method": self.method, "domains": domains, "mean": self.mean.to_json()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One method."""
-
-    method: str
-    definition: Method
-    seeds: list[int]
-    """Those that have finished."""
-    missing: dict[int, str]
-    """The others, and why."""
-    accuracy: dict[str, SeedEstimate]
-    mean: SeedEstimate
-    """Over the domains that are trained on."""
-    gain: dict[str, SeedEstimate]
-    """Accuracy less that of the model that training started from."""
-    mean_gain: SeedEstimate
-    worst_domain_gain: SeedEstimate
-    """Of every seed the smallest of the domains' gains."""
-    worst_domain: str | None
-    """The domain whose gain is the smallest at every seed; None where no domain is."""
-    over_single: Differences | None
-    against: Differences | None
-    """Minus the reference."""
-    cost: Cost
-    """Per seed, the mean over them."""
-    runs: dict[int, dict[str, str]]
-
-    @property
-    def label(self) -> str:
-        """The method as it stands in tables."""
-        return self.definition.label
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the row as plain JSON data."""
-        return {
-            "method": self.method,
-            "label": self.label,
-            "about": self.definition.about,
-            "seeds": self.seeds,
-            "missing": {str(seed): reason for seed, reason in self.missing.items()},
-            "accuracy": _json(self.accuracy),
-            "mean": self.mean.to_json(),
-            "gain": _json(self.gain),
-            "mean_gain": self.mean_gain.to_json(),
-            "worst_domain_gain": self.worst_domain_gain.to_json(),
-            "worst_domain": self.worst_domain,
-            "over_single": None if self.over_single is None else self.over_single.to_json(),
-            "against": None if self.against is None else self.against.to_json(),
-            "cost": _cost_json(self.cost) if self.seeds else None,
-            "runs": {str(seed): places for seed, places in self.runs.items()},
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +46,8 @@ class ComparisonResult:
     """Accuracy of the model that training started from."""
     start_mean: SeedEstimate
     rows: list[Row]
+    targets: Targets
+    """What the learning curves are asked to reach."""
     remarks: list[str]
 
     @property
@@ -129,6 +65,7 @@ class ComparisonResult:
             "model": plan.recipe["model"],
             "methods": list(plan.methods),
             "seeds": list(plan.seeds),
+            "own_seeds": {name: list(own) for name, own in plan.own_seeds.items()},
             "reference": self.reference,
             "level": LEVEL,
             "domains": self.domains,
@@ -142,10 +79,11 @@ class ComparisonResult:
                 "order": list(plan.order),
             },
             "start": {
-                "accuracy": _json(self.start),
+                "accuracy": estimates_json(self.start),
                 "mean": self.start_mean.to_json(),
                 "runs": {str(seed): f"runs/{name}" for seed, name in plan.starts.items()},
             },
+            "targets": self.targets.to_json(),
             "rows": [row.to_json() for row in self.rows],
             "remarks": self.remarks,
         }
@@ -159,12 +97,16 @@ class ComparisonResult:
         write_text(self.plan.path / "comparison.json", json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n")
 
 
-def collect(plan: Plan, *, reference: str | None = None) -> ComparisonResult:
+def collect(
+    plan: Plan, *, reference: str | None = None, target: float | None = None, window: int | None = None
+) -> ComparisonResult:
     """Read what the runs of a comparison left, however many have finished.
 
     Args:
         plan: The comparison.
         reference: The method that the others are held against; None takes `grpo`, or else the first of the plan.
+        target: The accuracy that learning curves are asked to reach; None takes halfway of what the reference gains.
+        window: Over so many steps the trailing mean has to reach it; None takes a tenth of the steps.
 
     Raises:
         ConfigError: A reference that is not part of the comparison.
@@ -184,7 +126,9 @@ def collect(plan: Plan, *, reference: str | None = None) -> ComparisonResult:
     evaluated = {score.domain for outcome in outcomes.values() for score in outcome.scores}
     evaluated |= {score.domain for scores in starts.values() for score in scores}
     domains = sorted(evaluated & set(plan.order))
-    table = _Table(plan, reference, domains, sorted(evaluated - set(plan.order)), outcomes, starts)
+    finished = {method: sorted(s for m, s in outcomes if m == method) for method in plan.methods}
+    progress, targets = progress_of(plan, finished, domains, reference, target=target, window=window)
+    table = _Table(plan, reference, domains, sorted(evaluated - set(plan.order)), outcomes, starts, progress)
     reasons = {key: reason for key, reason in found.items() if isinstance(reason, str)}
     unseen = sorted(set(plan.order) - evaluated) if evaluated else []
     said = [f"No held-out problem is of {', '.join(unseen)}: what is trained there is not seen."] if unseen else []
@@ -196,7 +140,10 @@ def collect(plan: Plan, *, reference: str | None = None) -> ComparisonResult:
         untrained=table.untrained,
         start=start,
         start_mean=table.mean_accuracy(starts),
-        rows=[table.row(method, {s: r for (m, s), r in reasons.items() if m == method}) for method in plan.methods],
+        rows=with_families(
+            [table.row(method, {s: r for (m, s), r in reasons.items() if m == method}) for method in plan.methods]
+        ),
+        targets=targets,
         remarks=[*plan.remarks, *check_samples(list(outcomes.values())), *said],
     )
 
@@ -209,6 +156,7 @@ class _Table:
     untrained: list[str]
     outcomes: Mapping[tuple[str, int], Outcome]
     starts: Mapping[int, Sequence[ProblemScore]]
+    progress: Mapping[str, Progress]
 
     def scores(self, method: str) -> dict[int, Sequence[ProblemScore]]:
         return {seed: outcome.scores for (name, seed), outcome in self.outcomes.items() if name == method}
@@ -234,6 +182,7 @@ class _Table:
         return Row(
             method=method,
             definition=self.plan.method(method),
+            variant=self.plan.variants.get(method),
             seeds=sorted(own),
             missing=missing,
             accuracy={domain: self.accuracy(own, domain) for domain in [*self.domains, *self.untrained]},
@@ -246,6 +195,7 @@ class _Table:
             against=None if method == self.reference else self.differences(values, self.reference),
             cost=_mean_cost([outcome.cost for (name, _), outcome in self.outcomes.items() if name == method]),
             runs={seed: outcome.runs for (name, seed), outcome in self.outcomes.items() if name == method},
+            progress=self.progress.get(method),
         )
 
     def differences(self, values: Mapping[int, Values], other: str) -> Differences | None:
@@ -274,14 +224,3 @@ def _mean_cost(costs: Sequence[Cost]) -> Cost:
         tokens=total.tokens / count,
         seconds=total.seconds / count,
     )
-
-
-def _cost_json(cost: Cost) -> dict[str, Any]:
-    numbers = {"rollouts": cost.rollouts, "resampled": cost.resampled, "tokens": cost.tokens, "seconds": cost.seconds}
-    known = {name: None if math.isnan(value) else round(value, 3) for name, value in numbers.items()}
-    domains = {domain: round(value, 3) for domain, value in cost.domains.items()}
-    return {"runs": cost.runs, "steps": cost.steps, **known, "rollouts_per_domain": domains}
-
-
-def _json(estimates: Mapping[str, SeedEstimate]) -> dict[str, Any]:
-    return {name: estimate.to_json() for name, estimate in estimates.items()}

@@ -8,13 +8,13 @@ matter of the interval over problems, given beside it or, where seeds cannot giv
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from mcpo_rl.scores import Estimate
+from mcpo_rl.scores import Estimate, holm, sign_flip_test
 
 LEVEL = 0.95
 FEWEST_SEEDS = 3
@@ -47,24 +47,55 @@ class SeedEstimate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeedDifference(SeedEstimate):
+class PairedEstimate(SeedEstimate):
     """One method minus another, seed by seed: both were trained with the same seed, data order and start."""
 
     p: float | None
     """Two-sided p of the paired t test over the seeds; None with fewer than two, or where all differences agree."""
+    p_sign_flip: float | None = None
+    """Two-sided p of the permutation test over the seeds (`sign_flip_test`), exact up to 16 seeds, whatever the
+    distribution; None with fewer than two. With n seeds it is at least 2 / 2^n."""
+    p_holm: float | None = None
+    """`p` adjusted for the family of comparisons that this one belongs to; None where there is no `p`."""
+    family: int = 1
+    """Number of tests in the family."""
+    simultaneous: tuple[float, float] | None = None
+    """Interval that, with those of the rest of the family, holds all true differences with 95% confidence (Bonferroni);
+    None where there is no interval over seeds."""
+
+    @property
+    def clear(self) -> bool:
+        """Three seeds or more, the interval leaves 0 out, and so says the test adjusted for its family."""
+        told = len(self.seeds) >= FEWEST_SEEDS and (self.low > 0 or self.high < 0)
+        return told and (self.p_holm is None or self.p_holm <= 1 - LEVEL + _ROUNDING)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the difference as plain JSON data."""
+        tests = {"p": self.p, "p_holm": self.p_holm, "p_sign_flip": self.p_sign_flip, "family": self.family}
+        both = None if self.simultaneous is None else list(self.simultaneous)
+        return super().to_json() | tests | {"simultaneous": both, "clear": self.clear}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedDifference(PairedEstimate):
+    """A difference in accuracy on the same held-out problems."""
+
     problems: Estimate
     """The same difference with its interval over the problems: of every problem the mean over the seeds."""
 
     @property
     def clear(self) -> bool:
-        """Three seeds or more, and both intervals leave 0 out on the same side."""
-        if len(self.seeds) < FEWEST_SEEDS or not self.problems.clear:
-            return False
-        return (self.low > 0 and self.problems.low > 0) or (self.high < 0 and self.problems.high < 0)
+        """As of any paired estimate, and the interval over problems leaves 0 out on the same side."""
+        same_side = (self.low > 0 and self.problems.low > 0) or (self.high < 0 and self.problems.high < 0)
+        return super().clear and self.problems.clear and same_side
 
     def to_json(self) -> dict[str, Any]:
         """Return the difference as plain JSON data."""
-        return super().to_json() | {"p": self.p, "clear": self.clear, "problems": self.problems.to_json()}
+        return super().to_json() | {"problems": self.problems.to_json()}
+
+
+_Key = TypeVar("_Key", bound=Hashable)
+_Paired = TypeVar("_Paired", bound=PairedEstimate)
 
 
 def over_seeds(values: Mapping[int, float], problems: Estimate | None = None, *, unit: bool = False) -> SeedEstimate:
@@ -94,22 +125,54 @@ def over_seeds(values: Mapping[int, float], problems: Estimate | None = None, *,
     return SeedEstimate(value=mean, low=math.nan, high=math.nan, over=None, seeds=known)
 
 
+def paired_over_seeds(values: Mapping[int, float]) -> PairedEstimate:
+    """Return the mean of paired differences, seed to difference."""
+    base = over_seeds(values)
+    p, exact = _tests(base)
+    return PairedEstimate(
+        value=base.value, low=base.low, high=base.high, over=base.over, seeds=base.seeds, p=p, p_sign_flip=exact
+    )
+
+
 def difference_over_seeds(values: Mapping[int, float], problems: Estimate) -> SeedDifference:
-    """Return the mean of paired differences.
+    """Return the mean of paired differences in accuracy.
 
     Args:
         values: Seed to difference.
         problems: The difference with its interval over problems.
     """
     base = over_seeds(values, problems)
-    known = list(base.seeds.values())
-    spread = _spread(known)
-    p = None
-    if spread > 0:
-        p = 2 * (1 - student_cdf(abs(base.value) / (spread / math.sqrt(len(known))), len(known) - 1))
+    p, exact = _tests(base)
     return SeedDifference(
-        value=base.value, low=base.low, high=base.high, over=base.over, seeds=base.seeds, p=p, problems=problems
+        value=base.value,
+        low=base.low,
+        high=base.high,
+        over=base.over,
+        seeds=base.seeds,
+        p=p,
+        p_sign_flip=exact,
+        problems=problems,
     )
+
+
+def corrected(family: Mapping[_Key, _Paired]) -> dict[_Key, _Paired]:
+    r"""Return the differences of a family with what holds for all of them together.
+
+    The p-values are adjusted by `holm`. The simultaneous intervals are Bonferroni's: with K tests
+    $m \pm t_{n-1,\,1 - 0.025 / K}\, s / \sqrt n$. A difference without a p (one seed, or seeds that agree) takes no
+    part and stays as it is.
+    """
+    tested = {key: one.p for key, one in family.items() if one.p is not None}
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+
+    def with_family(key: _Key, one: _Paired) -> _Paired:
+        if key not in adjusted:
+            return one
+        half = _half_width(list(one.seeds.values()), tests=len(tested))
+        both = (one.value - half, one.value + half)
+        return replace(one, p_holm=adjusted[key], family=len(tested), simultaneous=both)
+
+    return {key: with_family(key, one) for key, one in family.items()}
 
 
 def student_cdf(t: float, freedom: int) -> float:
@@ -148,10 +211,22 @@ def student_quantile(probability: float, freedom: int) -> float:
     return (low + high) / 2
 
 
-def _half_width(values: list[float]) -> float:
-    """Return half the width of Student's interval; 0 where the values cannot give one."""
+def _tests(base: SeedEstimate) -> tuple[float | None, float | None]:
+    """Return the p of the t test and that of the sign flips."""
+    known = list(base.seeds.values())
+    if len(known) < 2:
+        return None, None
+    spread = _spread(known)
+    p = 2 * (1 - student_cdf(abs(base.value) / (spread / math.sqrt(len(known))), len(known) - 1)) if spread else None
+    return p, sign_flip_test([value if abs(value) > _ROUNDING else 0.0 for value in known])
+
+
+def _half_width(values: list[float], tests: int = 1) -> float:
+    """Return half the width of Student's interval for one of so many tests; 0 where the values cannot give one."""
     spread = _spread(values)
-    return student_quantile((1 + LEVEL) / 2, len(values) - 1) * spread / math.sqrt(len(values)) if spread else 0.0
+    if not spread:
+        return 0.0
+    return student_quantile(1 - (1 - LEVEL) / (2 * tests), len(values) - 1) * spread / math.sqrt(len(values))
 
 
 def _spread(values: list[float]) -> float:

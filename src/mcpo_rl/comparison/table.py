@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
+from mcpo_rl.comparison.cells import NOTHING, Cell, Grid, cell_of, latex_source, plain_text
+from mcpo_rl.comparison.evidence import curve_grid, curve_notes, difference_grid, difference_notes
 from mcpo_rl.comparison.methods import BUDGETS
 from mcpo_rl.comparison.outcomes import Cost
-from mcpo_rl.comparison.result import ComparisonResult, Differences
-from mcpo_rl.comparison.seeds import FEWEST_SEEDS, SeedDifference, SeedEstimate
+from mcpo_rl.comparison.plan import Plan
+from mcpo_rl.comparison.result import ComparisonResult
+from mcpo_rl.comparison.rows import Differences
+from mcpo_rl.comparison.seeds import FEWEST_SEEDS
 from mcpo_rl.runs.files import write_text
-
-NOTHING = "-"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number of a table."""
-
-    value: str
-    interval: str = ""
-    mark: bool = False
-    """A clear difference."""
-    problems: bool = False
-    """The interval is over problems, not over seeds."""
-
-
-Grid = list[list[Cell]]
-"""Rows, the head first."""
 
 
 def save_tables(result: ComparisonResult) -> None:
@@ -42,16 +27,15 @@ def save_tables(result: ComparisonResult) -> None:
 
 
 def text(result: ComparisonResult) -> str:
-    """Return both tables and the notes for a terminal."""
-    parts = [_aligned(accuracy_grid(result)), _aligned(cost_grid(result)), "\n".join(notes(result))]
-    return "\n\n".join(parts)
+    """Return the tables and the notes for a terminal."""
+    return "\n\n".join([*map(_aligned, _grids(result)), "\n".join(notes(result))])
 
 
 def markdown(result: ComparisonResult) -> str:
-    """Return both tables and the notes in Markdown."""
+    """Return the tables and the notes in Markdown."""
     tables = []
-    for grid in (accuracy_grid(result), cost_grid(result)):
-        lines = ["| " + " | ".join(_plain(cell).replace("|", "\\|") for cell in row) + " |" for row in grid]
+    for grid in _grids(result, domains=True):
+        lines = ["| " + " | ".join(plain_text(cell).replace("|", "\\|") for cell in row) + " |" for row in grid]
         rule = "| --- |" + " ---: |" * (len(grid[0]) - 1)
         tables.append("\n".join([lines[0], rule, *lines[1:]]))
     listed = "\n".join(f"- {note}" for note in notes(result))
@@ -59,15 +43,21 @@ def markdown(result: ComparisonResult) -> str:
 
 
 def latex(result: ComparisonResult) -> str:
-    r"""Return both tables as LaTeX `tabular`s with booktabs' rules; the notes are comments."""
+    r"""Return the tables as LaTeX `tabular`s with booktabs' rules; the notes are comments."""
     tables = []
-    for grid in (accuracy_grid(result), cost_grid(result)):
+    for grid in _grids(result):
         columns = "l" + "r" * (len(grid[0]) - 1)
-        body = [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in grid]
+        body = [" & ".join(latex_source(cell) for cell in row) + r" \\" for row in grid]
         lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", body[0], r"\midrule", *body[1:], r"\bottomrule"]
         tables.append("\n".join([*lines, r"\end{tabular}"]))
     said = "\n".join(f"% {note}" for note in notes(result))
     return "% \\usepackage{booktabs}\n" + said + "\n\n" + "\n\n".join(tables) + "\n"
+
+
+def _grids(result: ComparisonResult, *, domains: bool = False) -> list[Grid]:
+    """Return the tables that have something to show; those of tests by domain as well where asked for."""
+    grids = [accuracy_grid(result), difference_grid(result, domains=domains), curve_grid(result), cost_grid(result)]
+    return [grid for grid in grids if len(grid) > 1]
 
 
 def accuracy_grid(result: ComparisonResult) -> Grid:
@@ -75,16 +65,25 @@ def accuracy_grid(result: ComparisonResult) -> Grid:
     domains = [*result.domains, *result.untrained]
     single = any(row.over_single is not None for row in result.rows)
     against = result.reference is not None and any(row.against is not None for row in result.rows)
-    head = ["accuracy", *domains, "mean", "worst-domain gain", *(["over single-domain"] if single else [])]
+    uneven = len({len(row.seeds) for row in result.rows}) > 1
+    head = [
+        "accuracy",
+        *(["seeds"] if uneven else []),
+        *domains,
+        "mean",
+        "worst-domain gain",
+        *(["over single-domain"] if single else []),
+    ]
     if against and result.reference is not None:
         head.append(f"minus {result.plan.method(result.reference).label}")
     grid = [[Cell(name) for name in head]]
-    start = [_cell(result.start[domain]) for domain in domains]
+    start = [cell_of(result.start[domain]) for domain in domains]
     empty = [Cell("")] * (1 + single + against)
-    grid.append([Cell("start"), *start, _cell(result.start_mean), *empty])
+    grid.append([Cell("start"), *([Cell("")] if uneven else []), *start, cell_of(result.start_mean), *empty])
     for row in result.rows:
-        cells = [_cell(row.accuracy[domain]) for domain in domains]
-        cells += [_cell(row.mean), _cell(row.worst_domain_gain, signed=True)]
+        cells = [Cell(str(len(row.seeds)))] if uneven else []
+        cells += [cell_of(row.accuracy[domain]) for domain in domains]
+        cells += [cell_of(row.mean), cell_of(row.worst_domain_gain, signed=True)]
         cells += [_difference(row.over_single)] if single else []
         cells += [_difference(row.against)] if against else []
         grid.append([Cell(row.label), *cells])
@@ -106,7 +105,7 @@ def notes(result: ComparisonResult) -> Iterator[str]:
     plan = result.plan
     order = "" if plan.remarks else " in the same order"
     yield (
-        f"Held-out accuracy after training; {_seeds(plan.seeds)}; every method starts from {plan.recipe['model']} with "
+        f"Held-out accuracy after training; {_seeds(plan)}; every method starts from {plan.recipe['model']} with "
         f"the same problems{order}."
     )
     yield f"Budget {plan.budget}: {BUDGETS[plan.budget]}."
@@ -115,43 +114,36 @@ def notes(result: ComparisonResult) -> Iterator[str]:
             "[low, high]: 95% interval over seeds (Student's t): how much another seed would change, not which "
             "problems were asked."
         )
-    cells = [cell for row in accuracy_grid(result) for cell in row]
+    cells = [cell for grid in _grids(result) for row in grid for cell in row]
     if any(cell.problems for cell in cells):
         yield (
             "(low, high): 95% interval over the held-out problems, where one seed, or seeds that all agree, give none "
             "over seeds."
         )
     if any(cell.mark for cell in cells):
-        yield f"*: {FEWEST_SEEDS} seeds or more, and the intervals over seeds and over problems both leave 0 out."
+        yield (
+            f"*: {FEWEST_SEEDS} seeds or more, the intervals over seeds and (of an accuracy) over problems leave 0 "
+            "out, and p (Holm) is at most 0.05."
+        )
     if any(row.definition.kind == "merge" for row in result.rows):
         yield "What is merged costs what its specialists cost; they are those of single-domain, and were trained once."
     yield "Worst-domain gain: of every seed the smallest of the domains' gains over the start, averaged over the seeds."
-    if len(result.rows) > 2:
-        yield "Of many such intervals one in twenty leaves out 0 by chance."
+    yield from difference_notes(result)
+    yield from curve_notes(result)
     for row in result.rows:
         for seed, reason in row.missing.items():
             yield f"{row.label}, seed {seed}, is missing: {reason}."
     yield from result.remarks
 
 
-def _seeds(seeds: Sequence[int]) -> str:
-    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
-
-
-def _cell(estimate: SeedEstimate, *, signed: bool = False) -> Cell:
-    if math.isnan(estimate.value):
-        return Cell(NOTHING)
-    sign = "+" if signed else ""
-    value = f"{estimate.value:{sign}.3f}"
-    if estimate.over is None:
-        return Cell(value)
-    interval = f"{estimate.low:{sign}.3f}, {estimate.high:{sign}.3f}"
-    mark = isinstance(estimate, SeedDifference) and estimate.clear
-    return Cell(value, interval, mark=mark, problems=estimate.over == "problems")
+def _seeds(plan: Plan) -> str:
+    own = [f"{plan.method(name).label} {', '.join(map(str, seeds))}" for name, seeds in plan.own_seeds.items()]
+    said = f"{'seed' if len(plan.seeds) == 1 else 'seeds'} {', '.join(map(str, plan.seeds))}"
+    return f"{said} ({'; '.join(own)})" if own else said
 
 
 def _difference(differences: Differences | None) -> Cell:
-    return Cell("") if differences is None else _cell(differences.mean, signed=True)
+    return Cell("") if differences is None else cell_of(differences.mean, signed=True)
 
 
 def _costs(cost: Cost, domains: Sequence[str]) -> list[Cell]:
@@ -178,34 +170,11 @@ def _unless_nan(value: float, show: Callable[[float], str]) -> str:
     return NOTHING if math.isnan(value) else show(value)
 
 
-def _plain(cell: Cell) -> str:
-    if not cell.interval:
-        return cell.value
-    interval = f"({cell.interval})" if cell.problems else f"[{cell.interval}]"
-    return f"{cell.value} {interval}{'*' if cell.mark else ''}"
-
-
 def _aligned(grid: Grid) -> str:
-    texts = [[_plain(cell) for cell in row] for row in grid]
+    texts = [[plain_text(cell) for cell in row] for row in grid]
     widths = [max(len(row[column]) for row in texts) for column in range(len(texts[0]))]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]).rstrip()
         for row in texts
     ]
     return "\n".join(lines)
-
-
-_LATEX = str.maketrans(
-    {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {character: f"\\{character}" for character in "&%$#_{}"}
-)
-
-
-def _latex_cell(cell: Cell) -> str:
-    value = cell.value.translate(_LATEX)
-    if value[:1] in ("+", "-") and len(value) > 1:
-        value = f"${value}$"
-    if not cell.interval:
-        return value
-    interval = f"({cell.interval})" if cell.problems else f"[{cell.interval}]"
-    return rf"{value}{'$^*$' if cell.mark else ''} {{\scriptsize ${interval}$}}"
