@@ -86,9 +86,27 @@ class Compared(TrainerCallback):
             correct=scored.rewards >= args.correct_threshold,
             usable=torch.ones(len(features), dtype=torch.bool),
         )
+        if args.anchors == "prompt":
+            pool = averaged_by_prompt(pool)
+            features = pool.features
         loss, metrics = contrastive_loss(self.head(features), pool, args.contrastive_config())
         assert metrics["positives"] > 2 and metrics["in_domain_positives"] > 2
         return policy_loss + COEF * loss
+
+
+def averaged_by_prompt(pool: RolloutPool) -> RolloutPool:
+    """One row for the correct rollouts of each prompt, the others after them."""
+    rows: dict[int, list[int]] = {}
+    for row, (prompt, correct) in enumerate(zip(pool.prompts.tolist(), pool.correct.tolist(), strict=True)):
+        rows.setdefault(prompt if correct else -1 - row, []).append(row)
+    first = torch.tensor([members[0] for members in rows.values()])
+    assert len(first) < len(pool)
+    return RolloutPool(
+        features=torch.stack([pool.features[members].mean(dim=0) for members in rows.values()]),
+        domains=pool.domains[first],
+        prompts=pool.prompts[first],
+        correct=pool.correct[first],
+    )
 
 
 def relative_error(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
@@ -142,6 +160,19 @@ def test_other_layers_and_poolings(make_trainer, source, layer, pooling):
 @pytest.mark.parametrize("variant", ["detach_positives", "mutual_positives"])
 def test_variants_of_the_losses(make_trainer, variant):
     _, error = compare(make_trainer, dtype=torch.float64, policy=False, **{variant: True})
+    assert error < 1e-9
+
+
+@pytest.mark.parametrize("micro_batch", [4, 16])
+def test_prompts_as_anchors(make_trainer, micro_batch):
+    _, error = compare(
+        make_trainer,
+        dtype=torch.float64,
+        policy=False,
+        anchors="prompt",
+        per_device_train_batch_size=micro_batch,
+        gradient_accumulation_steps=32 // micro_batch,
+    )
     assert error < 1e-9
 
 

@@ -21,6 +21,7 @@ from .conftest import history, make_dataset, make_model, make_tokenizer, parity_
         ({"contrastive_grad_ratio": 0.0}, "contrastive_grad_ratio is 0.0; .* set contrastive_coef=0"),
         ({"contrastive_warmup_steps": -1}, "contrastive_warmup_steps is -1"),
         ({"contrastive_decay_steps": 0}, "contrastive_decay_steps is 0; .*None keeps the strength"),
+        ({"anchors": "prompts"}, "^anchors is 'prompts'; .* Did you mean `prompt`"),
         ({"mutual_positives": "yes"}, "^mutual_positives is 'yes'; expected true or false"),
         ({"detach_positives": 1}, "^detach_positives is 1; expected true or false"),
         ({"contrastive_temperature": 0}, "^contrastive_temperature is 0; expected a finite number > 0"),

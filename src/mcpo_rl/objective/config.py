@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mcpo_rl.objective.pool import RolloutPool
 
 NegativeScope = Literal["all", "domain", "prompt"]
+Anchors = Literal["rollout", "prompt"]
 Consolidation = Literal["contrastive", "align"]
 BuiltinScorer = Literal["centered", "cosine", "random"]
 Scorer = Callable[["RolloutPool"], "Tensor"]
@@ -34,6 +35,9 @@ class ContrastiveConfig:
 
     temperature: float = 0.1
     """tau > 0: similarities are divided by it; a smaller one lets the hardest negatives dominate."""
+    anchors: Anchors = "rollout"
+    """`prompt`: the correct rollouts of a prompt are averaged to one row of the pool before anything is scored. The
+    objective does it (`merge_prompts`); `contrastive_loss` takes a pool as it is."""
     num_positives: int = 4
     """At most so many transferable positives per anchor (>= 1), at most one of each prompt."""
     mutual_positives: bool = False
@@ -71,6 +75,7 @@ class ContrastiveConfig:
         for name in ("mutual_positives", "detach_positives"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"ContrastiveConfig.{name} is {getattr(self, name)!r}; expected true or false.")
+        _check_choice("anchors", self.anchors, get_args(Anchors))
         _check_choice("negatives", self.negatives, get_args(NegativeScope))
         _check_choice("consolidation", self.consolidation, get_args(Consolidation))
         if not callable(self.transferability):

@@ -5,7 +5,7 @@ Axes: N rollouts of the pool, d features, m head width, k positives per anchor.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from mcpo_rl.objective.contrastive import contrastive_terms
 from mcpo_rl.objective.head import ContrastiveHead
 from mcpo_rl.objective.head_pass import HeadPass
 from mcpo_rl.objective.pool import RolloutPool
+from mcpo_rl.objective.prompt_anchors import MergedPool, merge_prompts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,10 +140,12 @@ class ContrastiveObjective:
     ) -> tuple[ContrastiveStep, tuple[Tensor, ...]]:
         """Return the step and the head's gradients; these are left out where all of them are 0."""
         self._check(pool)
+        merged = merge_prompts(pool) if self.config.anchors == "prompt" else None
+        rows = pool if merged is None else merged.pool
         # Engines call this from no_grad, inference_mode or autocast.
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(self.device.type, enabled=False):
-            head = HeadPass(self.head, pool.features.detach())
-            terms = contrastive_terms(head.embeddings, pool, self.config, generator)
+            head = HeadPass(self.head, rows.features.detach())
+            terms = contrastive_terms(head.embeddings, rows, self.config, generator)
             gradient = torch.autograd.grad(terms.loss, head.embeddings)[0]
             feature_grads, head_grads = head.backward(gradient)
         result = ContrastiveStep(
@@ -154,7 +157,7 @@ class ContrastiveObjective:
             embeddings=head.embeddings.detach(),
             config=self.config,
         )
-        return result, head_grads
+        return result if merged is None else _of_rollouts(result, merged), head_grads
 
     def _check(self, pool: RolloutPool) -> None:
         if pool.feature_dim != self.head.feature_dim:
@@ -202,3 +205,14 @@ class ContrastiveObjective:
             "hidden_dim": head.hidden_dim,
             "embedding_dim": head.embedding_dim,
         }
+
+
+def _of_rollouts(step: ContrastiveStep, merged: MergedPool) -> ContrastiveStep:
+    """Return what the rows of a merged pool gave, for each of its rollouts; the first one stands for its prompt."""
+    return replace(
+        step,
+        feature_grads=merged.divided(step.feature_grads),
+        positives=merged.rollouts(step.positives),
+        positive_scores=step.positive_scores[merged.row_of],
+        embeddings=step.embeddings[merged.row_of],
+    )

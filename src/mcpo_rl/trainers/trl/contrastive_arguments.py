@@ -56,6 +56,11 @@ class ContrastiveArguments:
         default=0.1, metadata={"help": "Temperature that similarities are divided by in the contrastive losses."}
     )
     """tau > 0 of the contrastive losses (sampling has its own `temperature`)."""
+    anchors: str = field(
+        default="rollout",
+        metadata={"help": "What an anchor (and a positive) is: each correct rollout, or a prompt's mean of them."},
+    )
+    """What anchors and positives are: each correct `rollout`, or a `prompt` (the mean of its correct rollouts)."""
     num_positives: int = field(
         default=4, metadata={"help": "Transferable positives per anchor, at most one of each prompt."}
     )
@@ -144,13 +149,14 @@ class ContrastiveArguments:
         """Return the objective's own configuration."""
         return ContrastiveConfig(
             temperature=self.contrastive_temperature,
+            anchors=self.anchors,  # type: ignore[arg-type]  # checked there
             num_positives=self.num_positives,
             mutual_positives=self.mutual_positives,
             detach_positives=self.detach_positives,
             min_transferability=self.min_transferability,
             share_weight=self.share_weight,
             consolidate_weight=self.consolidate_weight,
-            negatives=self.negatives,  # type: ignore[arg-type]  # checked there
+            negatives=self.negatives,  # type: ignore[arg-type]
             consolidation=self.consolidation,  # type: ignore[arg-type]
             transferability=self.transferability,  # type: ignore[arg-type]
             block_size=self.contrastive_block_size,
