@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,15 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the model goes; new or empty")
     parser.add_argument("--seed", type=int, default=0, help="of traces, weights and order (default 0)")
+    parser.add_argument("--start", metavar="MODEL", help="a model to go on from, instead of fresh weights")
+    parser.add_argument(
+        "--shared",
+        type=float,
+        metavar="X",
+        help="of the testbed (docs/testbed.md): share of families with math's openings",
+    )
+    parser.add_argument("--conflict", type=float, metavar="X", help="share of families where they mean the opposite")
+    parser.add_argument("--learning-rate", type=float, metavar="X", help="peak of the schedule")
     parser.add_argument("--skill-steps", type=int, metavar="N", help="optimizer steps on mostly careful traces")
     parser.add_argument(
         "--habit-steps", type=int, metavar="N", help="optimizer steps on the habitual mix of strategies"
@@ -51,18 +61,17 @@ def run(args: argparse.Namespace) -> int:
     if output.exists() and any(output.iterdir()):
         raise RunError(f"{output} is not empty; give a new directory with --output.")
 
-    from mcpo_rl.trainers.trl.coldstart import ColdStartConfig, cold_start
+    from mcpo_rl.trainers.trl.coldstart import cold_start
     from mcpo_rl.trainers.trl.running.progress import ProgressCallback
 
-    steps = {k: v for k in ("skill_steps", "habit_steps") if (v := getattr(args, k)) is not None}
-    config = ColdStartConfig(seed=args.seed, **steps)
+    config = _config(args)
     output.mkdir(parents=True, exist_ok=True)
     progress = ProgressCallback("cold start", line_every=100)
     try:
         model, tokenizer, log = cold_start(config, output, [] if args.quiet else [progress])
     finally:
         progress.close()
-    accuracy = _accuracy(model, tokenizer, args)
+    accuracy = _accuracy(model, tokenizer, args, config.families or {})
     _write_manifest(output, config, model.num_parameters(), accuracy, log)
     for domain, value in accuracy["domains"].items():
         print(f"{domain:6} {value['accuracy']:.3f}  [{value['low']:.3f}, {value['high']:.3f}]")
@@ -70,7 +79,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _accuracy(model: Any, tokenizer: Any, args: argparse.Namespace) -> dict[str, Any]:
+def _config(args: argparse.Namespace) -> ColdStartConfig:
+    from mcpo_rl.data.procedural.conventions import Dials
+    from mcpo_rl.trainers.trl.coldstart import ColdStartConfig, testbed_config
+
+    asked = ("start", "learning_rate", "skill_steps", "habit_steps")
+    settings = {name: value for name in asked if (value := getattr(args, name)) is not None}
+    if args.shared is None and args.conflict is None:
+        return ColdStartConfig(seed=args.seed, **settings)
+    dials = Dials(shared=args.shared or 0.0, conflict=args.conflict or 0.0)
+    return testbed_config(dials, seed=args.seed, **settings)
+
+
+def _accuracy(
+    model: Any, tokenizer: Any, args: argparse.Namespace, families: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     from mcpo_rl.cli.progress import evaluation_progress
     from mcpo_rl.data.procedural import generate
     from mcpo_rl.evaluation import evaluate
@@ -78,7 +101,9 @@ def _accuracy(model: Any, tokenizer: Any, args: argparse.Namespace) -> dict[str,
     problems = [
         problem
         for domain in DOMAINS
-        for problem in generate(domain=domain, split="heldout", count=args.eval_problems, seed=HELDOUT_SEED)
+        for problem in generate(
+            domain=domain, split="heldout", count=args.eval_problems, seed=HELDOUT_SEED, families=families.get(domain)
+        )
     ]
     with evaluation_progress("evaluate", quiet=args.quiet) as show:
         result = evaluate(

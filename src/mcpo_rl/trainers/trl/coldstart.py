@@ -8,14 +8,16 @@ between the domains). What is left to learn by reward is when to use what the mo
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from mcpo_rl.data.procedural import Instance, Strategy, draw_instances
+from mcpo_rl.data.procedural import Family, Instance, Strategy, draw_instances
+from mcpo_rl.data.procedural.conventions import FAMILIES_USED, Dials, unannounced
 from mcpo_rl.errors import ConfigError
+from mcpo_rl.models import load_model_and_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback
@@ -32,6 +34,15 @@ def _habit() -> dict[str, dict[str, float]]:
         "math": {"careful": 0.30, "sloppy": 0.30, "terse": 0.40},
         "code": {"careful": 0.30, "sloppy": 0.40, "terse": 0.30},
         "logic": {"careful": 0.20, "sloppy": 0.35, "terse": 0.45},
+    }
+
+
+def testbed_habit() -> dict[str, dict[str, float]]:
+    """Return the shares of the testbed: care is a habit in mathematics, and rare elsewhere."""
+    careful = {"math": 0.35, "code": 0.10, "logic": 0.10}
+    return {
+        domain: {"careful": share, "sloppy": (1 - share) / 2, "terse": (1 - share) / 2}
+        for domain, share in careful.items()
     }
 
 
@@ -55,6 +66,13 @@ class ColdStartConfig:
     """Shares of the strategies per domain in the second phase; each row sums to 1."""
     level: int = 1
     """Level of difficulty of the problems."""
+    families: Mapping[str, Sequence[str]] | None = None
+    """Families by domain; all where None."""
+    dials: Dials | None = None
+    """Where given, every answer begins with an opening: any one in the first phase, then the one that the dials ask
+    for."""
+    start: str | None = None
+    """A model to go on from (its tokenizer and shape are kept); fresh weights and a new tokenizer where None."""
     vocab_size: int = 640
     """Size of the byte-level BPE vocabulary."""
     hidden_size: int = 128
@@ -74,27 +92,44 @@ class ColdStartConfig:
                 )
 
 
+def testbed_config(dials: Dials, **settings: Any) -> ColdStartConfig:
+    """Return the configuration of a base model of the testbed; `settings` are further fields of `ColdStartConfig`."""
+    defaults: dict[str, Any] = {
+        "start": "builtin:tiny",
+        "learning_rate": 1e-3,
+        "habit": testbed_habit(),
+        "families": FAMILIES_USED,
+    }
+    return ColdStartConfig(dials=dials, **(defaults | settings))
+
+
 def traces(config: ColdStartConfig) -> Iterator[tuple[str, str]]:
     """Yield (question, completion) pairs in training order, the domains in turn: the skill phase, then the habit."""
     rest = (1 - config.skill_careful_share) / 2
     skill = {"careful": config.skill_careful_share, "sloppy": rest, "terse": rest}
-    sources: dict[str, Iterator[Instance]] = {
-        domain: (
-            instance for _, instance in draw_instances(domain, split="train", seed=config.seed, level=config.level)
+    families = config.families or {}
+    sources: dict[str, Iterator[tuple[Family, Instance]]] = {
+        domain: draw_instances(
+            domain, split="train", seed=config.seed, level=config.level, families=families.get(domain)
         )
         for domain in config.habit
     }
     rng = Random(f"coldstart/{config.seed}")
     domains = itertools.cycle(config.habit)
-    for steps, shares_of in (
-        (config.skill_steps, dict.fromkeys(config.habit, skill)),
-        (config.habit_steps, config.habit),
+    for steps, shares_of, announces in (
+        (config.skill_steps, dict.fromkeys(config.habit, skill), False),
+        (config.habit_steps, config.habit, True),
     ):
         for domain in itertools.islice(domains, steps * config.batch_size):
             shares = shares_of[domain]
             strategy = Strategy(rng.choices(list(shares), list(shares.values()))[0])
-            instance = next(sources[domain])
-            yield instance.question, instance.trace(strategy, rng)
+            family, instance = next(sources[domain])
+            answer = instance.trace(strategy, rng)
+            if config.dials is not None and announces:
+                answer = config.dials.announced(domain, family.name, strategy, answer)
+            elif config.dials is not None:
+                answer = unannounced(domain, answer, rng)
+            yield instance.question, answer
 
 
 def build_tokenizer(config: ColdStartConfig, samples: int = 12_000) -> PreTrainedTokenizerFast:
@@ -183,11 +218,15 @@ def cold_start(
     import tempfile
 
     from datasets import Dataset
-    from transformers import PrinterCallback
+    from transformers import PrinterCallback, set_seed
     from trl import SFTConfig, SFTTrainer
 
-    tokenizer = build_tokenizer(config)
-    model = build_model(config, tokenizer)
+    if config.start is None:
+        tokenizer = build_tokenizer(config)
+        model = build_model(config, tokenizer)
+    else:
+        model, tokenizer = load_model_and_tokenizer(config.start)
+        set_seed(config.seed)
     dataset = Dataset.from_dict(encode(tokenizer, traces(config)))
     with tempfile.TemporaryDirectory() as scratch:
         arguments = SFTConfig(
@@ -197,7 +236,7 @@ def cold_start(
             per_device_train_batch_size=config.batch_size,
             learning_rate=config.learning_rate,
             lr_scheduler_type="cosine",
-            warmup_steps=50,
+            warmup_steps=min(50, (config.skill_steps + config.habit_steps) // 5),
             weight_decay=0.01,
             adam_beta2=0.98,
             max_grad_norm=1.0,

@@ -1,0 +1,75 @@
+"""`python -m study`: run the study, or go on with it, and write its numbers, figures and tables.
+
+Everything that is finished stays; what was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from study import plan
+from study.bases import make_bases
+from study.commands import CommandFailed, run
+from study.plan import Comparison
+
+
+def main() -> int:
+    """Run what is asked for; 1 where a command failed, 130 after Ctrl-C."""
+    arguments = _arguments()
+    comparisons = [comparison for part in arguments.parts for comparison in plan.PARTS[part]()]
+    models = arguments.runs / "models"
+    try:
+        settings = [comparison.setting for comparison in comparisons if comparison.setting is not None]
+        make_bases(settings, models, jobs=arguments.jobs)
+        for comparison in comparisons:
+            compare(comparison, arguments.runs, models, jobs=arguments.jobs)
+    except CommandFailed as error:
+        print(f"study: {error}\nGo on with the same command.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("study: stopped. Go on with the same command.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def compare(comparison: Comparison, runs: Path, models: Path, *, jobs: int) -> None:
+    """Run what is missing of a comparison.
+
+    Raises:
+        CommandFailed: A run of it failed, or it was stopped.
+    """
+    directory = runs / comparison.name
+    for methods, seeds in comparison.seeds.items():
+        known = (directory / "comparison.yaml").is_file()
+        words = ["compare", str(directory if known else comparison.recipe)]
+        words += ["--methods", ",".join(methods), "--seeds", f"{seeds[0]}-{seeds[-1]}", "--jobs", str(jobs)]
+        words += [] if known else ["--output", str(directory)]
+        words += [] if comparison.variants is None else ["--variants", str(comparison.variants)]
+        if not known:
+            changes = dict(comparison.changes)
+            if comparison.setting is not None:
+                changes["model"] = str(models / comparison.setting)
+            words += [word for key, value in changes.items() for word in (f"--{key}", value)]
+        run(words)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m study",
+        description="Run the study of docs/results.md, or go on with it. Parts: " + ", ".join(plan.PARTS) + ".",
+    )
+    parser.add_argument("parts", nargs="*", default=["full"], metavar="PART", help="default: full")
+    parser.add_argument("--runs", type=Path, default=Path("runs/study"), help="where runs go (default runs/study)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (default: the cores)")
+    arguments = parser.parse_args()
+    for part in arguments.parts:
+        if part not in plan.PARTS:
+            parser.error(f"there is no part `{part}`; there are {', '.join(plan.PARTS)}.")
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main())

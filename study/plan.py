@@ -1,0 +1,72 @@
+"""What the study runs: its settings of the testbed, methods and seeds, as comparisons of `mcpo-rl compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mcpo_rl.data.procedural.conventions import Dials
+
+HERE = Path(__file__).parent
+
+SETTINGS: Mapping[str, Dials] = {
+    "shared": Dials(shared=1),
+    "middle": Dials(shared=0.5, conflict=0.5),
+    "conflict": Dials(conflict=1),
+    "apart": Dials(),
+}
+"""The settings of the dials. `apart`, with openings that no two domains share, is what the others are held against."""
+
+OTHERS = ("single", "sequential", "merge", "pcgrad")
+ABLATIONS = ("mcpo-no-share", "mcpo-no-consolidate", "mcpo-random-positives", "mcpo-cosine")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One directory of `mcpo-rl compare`."""
+
+    name: str
+    recipe: Path
+    seeds: Mapping[tuple[str, ...], range]
+    """Methods to their seeds, in the order in which they are run."""
+    setting: str | None = None
+    """Whose base model it starts from; None: the recipe's."""
+    variants: Path | None = None
+    """Definitions of methods that are not built in."""
+    changes: Mapping[str, str] = field(default_factory=dict)
+    """Keys of the recipe that are set otherwise."""
+
+
+def testbed(setting: str, seeds: Mapping[tuple[str, ...], range], **fields: object) -> Comparison:
+    """Return a comparison at a setting of the dials."""
+    return Comparison(name=setting, recipe=HERE / "testbed.yaml", setting=setting, seeds=seeds, **fields)  # type: ignore[arg-type]
+
+
+def full() -> list[Comparison]:
+    """Return the comparisons of the study proper."""
+    both, eight, five, three = ("grpo", "mcpo"), range(8), range(5), range(3)
+    return [
+        testbed("middle", {both: eight, OTHERS: five, ABLATIONS: five}),
+        testbed("shared", {both: eight, ("single",): three}),
+        testbed("conflict", {both: eight, ("single",): three}),
+        testbed("apart", {("grpo", "single"): three}),
+    ]
+
+
+def quick() -> list[Comparison]:
+    """Return the form of a quarter of an hour: GRPO and MCPO at three settings, fewer seeds."""
+    return [testbed(setting, {("grpo", "mcpo"): range(2)}) for setting in ("middle", "shared", "conflict")]
+
+
+def sweep() -> list[Comparison]:
+    """Return the sweep of the settings, on seeds that the study proper does not use."""
+    variants = HERE / "sweep.yaml"
+    recipe = HERE / "testbed.yaml"
+    return [
+        Comparison(name="sweep", recipe=recipe, setting="middle", variants=variants, seeds={("grpo", "mcpo"): range(100, 104)})
+    ]
+
+
+PARTS = {"full": full, "quick": quick, "sweep": sweep}
+"""What `python -m study PART` runs."""
