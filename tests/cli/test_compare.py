@@ -144,6 +144,47 @@ def test_stopped_gone_on_and_grown(command: Command, here: type[HereAndNow], sho
     assert refused.status == 2 and "`recipe.learning_rate` was 0.01, now 0.5" in refused.err
 
 
+def test_variants_and_seeds_of_their_own(command: Command, here: type[HereAndNow], short: Path, tmp_path: Path) -> None:
+    out, mine = tmp_path / "compared", tmp_path / "mine.yaml"
+    mine.write_text(
+        "weak: {label: 'MCPO, weak', contrastive_grad_ratio: 0.01}\nslow: {base: grpo, learning_rate: 1e-5}\n"
+    )
+    words = ["compare", short, "--methods", "grpo,weak", "--seeds", "0-1", "--output", out, "--max_steps", 1]
+    assert command(*words, "--variants", mine, "--target", "0.5").status == 0
+    facts = json.loads((out / "comparison.json").read_text())
+    assert [row["label"] for row in facts["rows"]] == ["GRPO", "MCPO, weak"] and facts["complete"]
+    assert facts["targets"]["mean"] == 0.5 and set(facts["rows"][1]["auc"]["domains"]) == {"logic", "math"}
+    assert RunDirectory.open(out / "runs/weak/seed_1").read_config()["contrastive_grad_ratio"] == 0.01
+    here.asked.clear()
+    grown = command("compare", out, "--methods", "slow", "--seeds", "1")
+    assert grown.status == 0 and len(here.asked) == 1 and "slow                   1 step x" in grown.out
+    assert "MCPO, weak minus GRPO" in grown.out and "seeds 0, 1 (slow 1); every" in grown.out
+    assert command("compare", out, "--quiet").status == 0 and len(here.asked) == 1, "nothing is left to run"
+    mine.write_text("weak: {contrastive_grad_ratio: 0.02}\n")
+    other = command("compare", out, "--variants", mine)
+    assert other.status == 2 and "`variants.weak.contrastive_grad_ratio` was 0.01, now 0.02" in other.err
+
+
+def test_a_variant_is_checked_before_anything_starts(
+    command: Command, here: type[HereAndNow], short: Path, tmp_path: Path
+) -> None:
+    out, mine = tmp_path / "compared", tmp_path / "mine.yaml"
+    for content, told in [
+        ("x: {feature_layr: 1}", "variant `x`: unknown key `feature_layr`. Did you mean `feature_layer`?"),
+        ("x: {learning_rate: fast}", "variant `x`: `learning_rate` is the text 'fast'"),
+        ("x: {dtype: float8}", "variant `x`: `dtype` is the text 'float8'"),
+        ("x: {num_positives: 0}", "variant `x`: num_positives is 0"),
+        ("x: {max_steps: 9}", "mine.yaml: variant `x` sets `max_steps`: it would change the budget"),
+    ]:
+        mine.write_text(content)
+        answer = command("compare", short, "--variants", mine, "--output", out)
+        assert answer.status == 2 and told in answer.err and len(answer.err.strip().splitlines()) == 1
+        assert not here.asked and not out.exists()
+    mine.write_text("x: {feature_layer: 1}")
+    planned = command("compare", short, "--variants", mine, "--output", out, "--plan")
+    assert "methods grpo, mcpo, single, x; seeds 0, 1, 2;" in planned.out, "the default methods and all variants"
+
+
 def test_a_run_that_fails_is_named(
     command: Command, here: type[HereAndNow], short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +221,10 @@ def test_the_plan_alone(command: Command, here: type[HereAndNow], short: Path, t
     [
         (["--methods", "grop"], "there is no method `grop`"),
         (["--seeds", "a"], "--seeds a: expected whole numbers"),
+        (["--seeds", "4-1"], "--seeds 4-1: expected whole numbers and ranges"),
+        (["--target", "1.5"], "--target is 1.5; it is an accuracy"),
+        (["--window", "0"], "--window is 0; it must be at least 1"),
+        (["--variants", "none.yaml"], "--variants none.yaml: cannot be read"),
         (["--seed", "3"], "`--seed` cannot be set in a comparison: name the seeds with --seeds"),
         (["--output_dir", "x"], "`--output_dir` cannot be set in a comparison: say where"),
         (["--method=grpo"], "`--method` cannot be set in a comparison: name the methods with --methods"),

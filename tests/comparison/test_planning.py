@@ -150,6 +150,38 @@ def test_a_comparison_goes_on_and_grows(planned: Planned, tmp_path: Path) -> Non
         read_plan(tmp_path)
 
 
+def seeds_of(plan: Plan) -> dict[str, tuple[int, ...]]:
+    return {name: plan.seeds_of(name) for name in plan.methods}
+
+
+def test_methods_have_their_own_seeds(planned: Planned) -> None:
+    def grown(methods: list[str], seeds: list[int]) -> Plan:
+        plan = planned(methods, seeds, earlier=read_plan(first.path))
+        plan.write()
+        return plan
+
+    first = planned(["grpo", "mcpo"], range(4))
+    first.write()
+    assert "own_seeds" not in yaml.safe_load((first.path / "comparison.yaml").read_text())
+    plan = grown(["pcgrad"], [0, 1])
+    assert seeds_of(plan) == {"grpo": tuple(range(4)), "mcpo": tuple(range(4)), "pcgrad": (0, 1)}
+    assert plan.seeds == tuple(range(4)) and len(plan.tasks) == 4 + 4 + 2
+    assert plan.of("pcgrad", 1) and not plan.of("pcgrad", 2)
+    # Nothing named: what is planned. A method that is planned keeps its seeds, a new one takes all.
+    assert seeds_of(grown([], [])) == seeds_of(plan) == seeds_of(grown(["pcgrad"], []))
+    assert seeds_of(grown(["mcpo-cosine"], []))["mcpo-cosine"] == tuple(range(4))
+    # Seeds for a method beyond those of the others, which do not follow.
+    more = grown(["pcgrad"], [9])
+    assert seeds_of(more)["pcgrad"] == (0, 1, 9) and seeds_of(more)["grpo"] == tuple(range(4))
+    assert more.starts[9] == "pcgrad/seed_9" and more.seeds == (*range(4), 9)
+    # Specialists are run at the seeds of what is made from them.
+    merged = grown(["merge"], [3])
+    assert seeds_of(merged)["merge"] == (3,) == seeds_of(merged)["single"]
+    # Seeds alone: every method gets them.
+    every = seeds_of(grown([], [9, 10]))
+    assert every["pcgrad"] == (0, 1, 9, 10) and every["single"] == (3, 9, 10) and every["grpo"][-2:] == (9, 10)
+
+
 @pytest.mark.parametrize("key", ["max_steps", "per_device_train_batch_size", "learning_rate"])
 def test_what_would_make_runs_unequal_is_refused(planned: Planned, recipe: Recipe, batch: Batch, key: str) -> None:
     first = planned(["mcpo"])

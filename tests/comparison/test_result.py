@@ -164,6 +164,26 @@ def test_pairs_are_of_the_same_seed(planned: Planned, finish: Finish) -> None:
         collect(plan, reference="merge")
 
 
+def test_several_comparisons_are_corrected(planned: Planned, finish: Finish) -> None:
+    plan = planned(["grpo", "mcpo", "pcgrad"], (0, 1, 2))
+    shifted = {"grpo": 0, "mcpo": 1, "pcgrad": 2}
+    for task in plan.tasks:
+        finish(plan, task, GRPO[(task.seed + shifted[task.method]) % 3])
+    result = collect(plan)
+    against = [found for name in ("mcpo", "pcgrad") if (found := row(result, name).against) is not None]
+    low, high = sorted(float(one.mean.p or 0) for one in against)
+    adjusted = sorted(float(one.mean.p_holm or 0) for one in against)
+    assert adjusted == pytest.approx([min(1, 2 * low), max(high, min(1, 2 * low))])
+    assert [one.mean.family for one in against] == [2, 2]
+    # In the domains: one family of two methods and three domains, without what has no test.
+    tests = [one.domains[domain] for one in against for domain in result.domains]
+    known = sorted(float(one.p) for one in tests if one.p is not None)
+    smallest = min((one for one in tests if one.p is not None), key=lambda one: float(one.p or 0))
+    assert smallest.p_holm == pytest.approx(min(1, len(known) * known[0])) and smallest.family == len(known) == 6
+    facts = json.loads(json.dumps(result.to_json(), allow_nan=False))["rows"][1]["against"]["mean"]
+    assert facts["p_holm"] == against[0].mean.p_holm and len(facts["simultaneous"]) == 2
+
+
 def test_a_verifier_that_fails_is_no_wrong_answer(planned: Planned, finish: Finish) -> None:
     plan = planned(["grpo", "mcpo"])
     for task in plan.tasks:

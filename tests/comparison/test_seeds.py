@@ -6,7 +6,14 @@ import math
 
 import pytest
 
-from mcpo_rl.comparison.seeds import difference_over_seeds, over_seeds, student_cdf, student_quantile
+from mcpo_rl.comparison.seeds import (
+    corrected,
+    difference_over_seeds,
+    over_seeds,
+    paired_over_seeds,
+    student_cdf,
+    student_quantile,
+)
 from mcpo_rl.scores import Estimate
 
 CLOSED = {1: lambda t: 0.5 + math.atan(t) / math.pi, 2: lambda t: 0.5 + t / (2 * math.sqrt(2 + t * t))}
@@ -88,3 +95,39 @@ def test_clear_asks_for_three_seeds_and_for_both_intervals() -> None:
     assert not difference_over_seeds(close, problems(0.1, -0.01, 0.2)).clear
     assert not difference_over_seeds(close, problems(0.1, 0.05, 0.15, count=5)).clear
     assert not difference_over_seeds({0: 0.1, 1: 0.1001}, problems(0.1, 0.05, 0.15)).clear
+
+
+def test_sign_flips_over_seeds() -> None:
+    # All eight agree in sign: 2 of the 256 patterns are as extreme, whatever the sizes.
+    assert paired_over_seeds({seed: 0.01 * (seed + 1) for seed in range(8)}).p_sign_flip == 2 / 256
+    assert difference_over_seeds({0: 0.1, 1: 0.2, 2: -0.05}, problems(0.1, 0.0, 0.2)).p_sign_flip == 4 / 8
+    assert paired_over_seeds({0: 0.1}).p_sign_flip is None
+    same = paired_over_seeds({0: 0.1, 1: 0.1, 2: 0.1})
+    assert (same.p, same.p_sign_flip) == (None, 0.25)
+    assert paired_over_seeds({0: 1e-17, 1: -1e-17}).p_sign_flip == 1.0, "rounding is no difference"
+
+
+def test_a_family_of_differences() -> None:
+    family = {
+        "a": difference_over_seeds({0: 0.100, 1: 0.101, 2: 0.102}, problems(0.1, 0.05, 0.15)),
+        "b": difference_over_seeds({0: 0.05, 1: 0.06, 2: 0.07}, problems(0.06, 0.01, 0.1)),
+        "c": difference_over_seeds({0: 0.06, 1: 0.10, 2: 0.11}, problems(0.09, 0.01, 0.15)),
+        "agree": difference_over_seeds({0: 0.1, 1: 0.1, 2: 0.1}, problems(0.1, 0.05, 0.15)),
+    }
+    found = corrected(family)
+    p = {name: one.p for name, one in family.items()}
+    assert p["a"] and p["b"] and p["c"] and 0.025 < p["c"] < 0.05, "clear by itself, at the edge"
+    assert [found[name].p_holm for name in "abc"] == pytest.approx([3 * p["a"], 2 * p["b"], p["c"]])
+    assert found["a"].clear and found["b"].clear and found["c"].clear and found["c"].family == 3
+    # Without its neighbours' help the largest p is the only one that is not multiplied: as the smallest it is.
+    alone = corrected({"c": family["c"], **{str(n): family["c"] for n in range(3)}})["c"]
+    assert alone.p_holm == pytest.approx(4 * p["c"]) and family["c"].clear and not alone.clear
+    # Bonferroni: t of two degrees of freedom at 1 - 0.025 / 3.
+    quantile = 1 - 0.025 / 3 - 0.5
+    half = 2 * quantile * math.sqrt(2 / (1 - 4 * quantile**2)) * 0.01 / math.sqrt(3)
+    assert found["b"].simultaneous == pytest.approx((0.06 - half, 0.06 + half))
+    # Where there is no test, nothing is adjusted, and it takes no part.
+    assert found["agree"] == family["agree"] and found["agree"].clear and found["agree"].p_holm is None
+    one = corrected({"b": family["b"]})["b"]
+    assert one.p_holm == p["b"] and one.simultaneous == pytest.approx((one.low, one.high))
+    assert one.to_json()["p_holm"] == p["b"] and one.to_json()["family"] == 1

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from mcpo_rl.comparison.plan import Plan
+from mcpo_rl.comparison.evidence import difference_grid
+from mcpo_rl.comparison.plan import Plan, read_plan
 from mcpo_rl.comparison.result import ComparisonResult, collect
 from mcpo_rl.comparison.table import cost_grid, duration, latex, markdown, notes, save_tables, text
 from mcpo_rl.runs import RunDirectory
@@ -75,6 +76,28 @@ def test_text_is_aligned(planned: Planned, finish: Finish) -> None:
     for line in table[1:]:  # numbers end where their heads end
         assert line[: table[0].index("code") + len("code")].endswith(")")
     assert "seed 0; every method" in shown and "95% interval over seeds" not in shown
+
+
+def test_tests_of_differences_have_their_table(planned: Planned, finish: Finish) -> None:
+    plan = planned(["grpo", "mcpo"], (0, 1, 2, 3))
+    plan.write()
+    plan = planned(["pcgrad"], (0, 1, 2), earlier=read_plan(plan.path))
+    for task in plan.tasks:
+        right = {"grpo": 1, "mcpo": 4 + task.seed, "pcgrad": 1 + task.seed % 2}[task.method]
+        finish(plan, task, {domain: [1.0] * right + [0.0] * (8 - right) for domain in START})
+    result = collect(plan)
+    head, mcpo, pcgrad = ([cell.value for cell in row] for row in difference_grid(result))
+    assert head[2:6] == ["pairs of seeds", "p", "p (Holm)", "p (sign flips)"]
+    assert mcpo[0] == "MCPO minus GRPO" and mcpo[2] == "4" and mcpo[5] == "0.125"
+    assert pcgrad[2] == "3", "paired over the seeds that both have"
+    assert float(mcpo[3]) < float(mcpo[4]) == pytest.approx(2 * float(mcpo[3]), abs=0.001)
+    assert len(difference_grid(result, domains=True)) == 1 + 2 * 4
+    shown = text(result)
+    assert "seeds 0, 1, 2, 3 (PCGrad 0, 1, 2); every" in shown and "p (Holm), * and the simultaneous" in shown
+    table = [line.split() for line in shown.split("\n\n")[0].splitlines()]
+    assert table[0][1] == "seeds" and [line[1] for line in table[2:]] == ["4", "4", "3"]
+    assert "MCPO minus GRPO, math" in markdown(result) and "MCPO minus GRPO, math" not in shown
+    assert not difference_grid(compared(planned, finish, (0,)))[1:], "one seed gives no test"
 
 
 def test_what_is_missing_is_named(planned: Planned, finish: Finish) -> None:
