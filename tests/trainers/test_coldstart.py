@@ -8,9 +8,17 @@ import pytest
 
 from mcpo_rl.cli import main
 from mcpo_rl.data.procedural import split_of
+from mcpo_rl.data.procedural.conventions import COMMON, FAMILIES_USED, OWN, Dials, opening_of
 from mcpo_rl.errors import ConfigError
-from mcpo_rl.models import load_model_and_tokenizer
-from mcpo_rl.trainers.trl.coldstart import ColdStartConfig, build_tokenizer, encode, traces
+from mcpo_rl.models import load_model_and_tokenizer, load_tokenizer
+from mcpo_rl.trainers.trl.coldstart import (
+    ColdStartConfig,
+    build_tokenizer,
+    cold_start,
+    dialled_config,
+    encode,
+    traces,
+)
 
 SMALL = ColdStartConfig(skill_steps=3, habit_steps=50, batch_size=30)
 
@@ -73,3 +81,31 @@ def test_the_command_leaves_a_model_and_its_manifest(tmp_path, capsys):
     assert "logic" in capsys.readouterr().out
     assert main(words) == 2
     assert "is not empty" in capsys.readouterr().err
+
+
+def test_the_testbed_sets_openings_only_with_the_habit():
+    dials = Dials(shared=0.5, conflict=0.5)
+    config = dialled_config(dials, skill_steps=20, habit_steps=60, batch_size=30)
+    pairs = list(traces(config))
+    before, after = pairs[:600], pairs[600:]
+    assert {opening_of(answer) for _, answer in before[1::3]} == {*COMMON, *OWN["code"]}
+    careful = {"math": 0.35, "code": 0.10, "logic": 0.10}
+    for place, domain in enumerate(careful):
+        own = after[place::3]
+        assert {opening_of(answer) for _, answer in own} == set(COMMON)
+        families = FAMILIES_USED[domain]  # they take turns
+        for number, family in enumerate(families):
+            opening = dials.openings(domain, family)[0]
+            answers = [answer for _, answer in own[number::2]]
+            share = sum(opening_of(answer) == opening for answer in answers) / len(answers)
+            assert abs(share - careful[domain]) < 0.06, family
+
+
+def test_a_cold_start_goes_on_from_a_model(tmp_path):
+    config = dialled_config(Dials(shared=1), skill_steps=0, habit_steps=2, batch_size=6)
+    before, _ = load_model_and_tokenizer("builtin:tiny")
+    model, tokenizer, _ = cold_start(config, tmp_path / "base")
+    start = dict(before.named_parameters())
+    moved = [(value - start[name]).abs().max().item() for name, value in model.named_parameters()]
+    assert 0 < max(moved) < 0.05, "from the model's weights, not from fresh ones"
+    assert tokenizer.get_vocab() == load_tokenizer("builtin:tiny").get_vocab()

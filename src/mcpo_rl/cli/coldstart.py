@@ -81,14 +81,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace) -> ColdStartConfig:
     from mcpo_rl.data.procedural.conventions import Dials
-    from mcpo_rl.trainers.trl.coldstart import ColdStartConfig, testbed_config
+    from mcpo_rl.trainers.trl.coldstart import ColdStartConfig, dialled_config
 
     asked = ("start", "learning_rate", "skill_steps", "habit_steps")
     settings = {name: value for name in asked if (value := getattr(args, name)) is not None}
     if args.shared is None and args.conflict is None:
         return ColdStartConfig(seed=args.seed, **settings)
     dials = Dials(shared=args.shared or 0.0, conflict=args.conflict or 0.0)
-    return testbed_config(dials, seed=args.seed, **settings)
+    return dialled_config(dials, seed=args.seed, **settings)
 
 
 def _accuracy(

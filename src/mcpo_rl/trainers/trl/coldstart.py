@@ -37,7 +37,7 @@ def _habit() -> dict[str, dict[str, float]]:
     }
 
 
-def testbed_habit() -> dict[str, dict[str, float]]:
+def rare_habit() -> dict[str, dict[str, float]]:
     """Return the shares of the testbed: care is a habit in mathematics, and rare elsewhere."""
     careful = {"math": 0.35, "code": 0.10, "logic": 0.10}
     return {
@@ -92,12 +92,12 @@ class ColdStartConfig:
                 )
 
 
-def testbed_config(dials: Dials, **settings: Any) -> ColdStartConfig:
+def dialled_config(dials: Dials, **settings: Any) -> ColdStartConfig:
     """Return the configuration of a base model of the testbed; `settings` are further fields of `ColdStartConfig`."""
     defaults: dict[str, Any] = {
         "start": "builtin:tiny",
         "learning_rate": 1e-3,
-        "habit": testbed_habit(),
+        "habit": rare_habit(),
         "families": FAMILIES_USED,
     }
     return ColdStartConfig(dials=dials, **(defaults | settings))
