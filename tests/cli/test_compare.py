@@ -160,6 +160,9 @@ def test_variants_and_seeds_of_their_own(command: Command, here: type[HereAndNow
     assert grown.status == 0 and len(here.asked) == 1 and "slow                   1 step x" in grown.out
     assert "MCPO, weak minus GRPO" in grown.out and "seeds 0, 1 (slow 1); every" in grown.out
     assert command("compare", out, "--quiet").status == 0 and len(here.asked) == 1, "nothing is left to run"
+    mine.write_text("late: {feature_layr: 1}\n")
+    late = command("compare", out, "--variants", mine, "--seeds", "1")
+    assert late.status == 2 and "variant `late`: unknown key" in late.err, "also where it has not the first seed"
     mine.write_text("weak: {contrastive_grad_ratio: 0.02}\n")
     other = command("compare", out, "--variants", mine)
     assert other.status == 2 and "`variants.weak.contrastive_grad_ratio` was 0.01, now 0.02" in other.err

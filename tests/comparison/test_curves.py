@@ -60,7 +60,7 @@ def test_the_first_step_at_a_target() -> None:
     assert first_reached(RISING, 0.4, 2) == 4, "0.4 at step 2 was one lucky batch"
     assert first_reached(RISING, 0.9, 1) is None
     assert first_reached(RISING, 0.0, 3) == 3, "before that there are no three steps"
-    assert first_reached([Point(1, 1, 0.1), Point(2, 1, 0.2)], 0.15, 2) == 2, "up to rounding"
+    assert first_reached([Point(1, 1, 0.7), Point(2, 1, 0.1)], 0.4, 2) == 2, "up to rounding"
 
 
 def test_halfway() -> None:
@@ -160,6 +160,16 @@ def test_specialists_and_what_has_no_curve(curved: Callable[..., ComparisonResul
     assert [row[0].value for row in curve_grid(result)] == ["learning curve", "GRPO", "single-domain"]
     told = " ".join(curve_notes(result))
     assert "no target for code: the curve of GRPO is missing or does not rise" in told
+
+
+def test_specialists_with_fewer_steps(tmp_path: Path, recipe: Recipe, batch: Batch, finish: Finish) -> None:
+    short = replace(recipe, training=recipe.training | {"max_steps": 6, "mixture": "proportional"})
+    plan = make_plan(tmp_path / "out", short, batch, {"math": 41, "code": 40}, methods=["grpo", "single"], seeds=[0])
+    assert [task.steps for task in plan.of("single", 0)] == [3, 3]
+    for task in plan.tasks:
+        finish(plan, task, DONE, rows=logged({"math": [0.5] * task.steps, "code": [0.5] * task.steps}))
+    grpo, single = (row.progress for row in collect(plan).rows)
+    assert grpo is not None and single is None, "half as many updates: another quantity"
 
 
 def test_steps_without_a_judged_rollout(curved: Callable[..., ComparisonResult]) -> None:

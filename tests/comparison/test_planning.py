@@ -177,6 +177,8 @@ def test_methods_have_their_own_seeds(planned: Planned) -> None:
     # Specialists are run at the seeds of what is made from them.
     merged = grown(["merge"], [3])
     assert seeds_of(merged)["merge"] == (3,) == seeds_of(merged)["single"]
+    ties = planned(["merge-ties"], [], earlier=read_plan(first.path))
+    assert seeds_of(ties)["merge-ties"] == ties.seeds == seeds_of(ties)["single"], "also where `single` had fewer"
     # Seeds alone: every method gets them.
     every = seeds_of(grown([], [9, 10]))
     assert every["pcgrad"] == (0, 1, 9, 10) and every["single"] == (3, 9, 10) and every["grpo"][-2:] == (9, 10)

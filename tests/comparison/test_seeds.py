@@ -104,7 +104,7 @@ def test_sign_flips_over_seeds() -> None:
     assert paired_over_seeds({0: 0.1}).p_sign_flip is None
     same = paired_over_seeds({0: 0.1, 1: 0.1, 2: 0.1})
     assert (same.p, same.p_sign_flip) == (None, 0.25)
-    assert paired_over_seeds({0: 1e-17, 1: -1e-17}).p_sign_flip == 1.0, "rounding is no difference"
+    assert paired_over_seeds({0: 1e-17, 1: 1e-17, 2: 1e-17}).p_sign_flip == 1.0, "rounding is no difference"
 
 
 def test_a_family_of_differences() -> None:
