@@ -102,8 +102,8 @@ def area(curve: Curve) -> float:
     """Return the mean accuracy over the steps; NaN without a step.
 
     Example:
-        >>> area([Point(1, 1, 0.2), Point(3, 2, 0.5)])
-        0.4
+        >>> area([Point(1, 1, 0.25), Point(4, 3, 0.5)])
+        0.4375
     """
     steps = sum(point.count for point in curve)
     return math.fsum(point.count * point.accuracy for point in curve) / steps if steps else math.nan
