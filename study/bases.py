@@ -1,4 +1,4 @@
-"""The base models of the settings: one skill, and for each setting of the dials the habit and openings that go with it."""
+"""The base models of the settings: one skill, and for each setting of the dials its own habit and openings."""
 
 from __future__ import annotations
 

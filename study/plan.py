@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import yaml
 
 from mcpo_rl.data.procedural.conventions import Dials
 
@@ -38,9 +40,9 @@ class Comparison:
     """Keys of the recipe that are set otherwise."""
 
 
-def testbed(setting: str, seeds: Mapping[tuple[str, ...], range], **fields: object) -> Comparison:
+def testbed(setting: str, seeds: Mapping[tuple[str, ...], range]) -> Comparison:
     """Return a comparison at a setting of the dials."""
-    return Comparison(name=setting, recipe=HERE / "testbed.yaml", setting=setting, seeds=seeds, **fields)  # type: ignore[arg-type]
+    return Comparison(name=setting, recipe=HERE / "testbed.yaml", setting=setting, seeds=seeds)
 
 
 def full() -> list[Comparison]:
@@ -60,12 +62,10 @@ def quick() -> list[Comparison]:
 
 
 def sweep() -> list[Comparison]:
-    """Return the sweep of the settings, on seeds that the study proper does not use."""
+    """Return the sweep of the settings and the variants of the method, on seeds that the study proper does not use."""
     variants = HERE / "sweep.yaml"
-    recipe = HERE / "testbed.yaml"
-    return [
-        Comparison(name="sweep", recipe=recipe, setting="middle", variants=variants, seeds={("grpo", "mcpo"): range(100, 104)})
-    ]
+    arms = ("grpo", "mcpo", *yaml.safe_load(variants.read_text(encoding="utf-8")))
+    return [replace(testbed("middle", {arms: range(100, 104)}), name="sweep", variants=variants)]
 
 
 PARTS = {"full": full, "quick": quick, "sweep": sweep}
