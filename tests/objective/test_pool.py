@@ -79,6 +79,14 @@ def test_pooling_by_hand(dtype, pooling, expected):
     assert pool_hidden_states(HIDDEN, mask, pooling).tolist() == expected
 
 
+def test_weighted_pooling_by_hand():
+    hidden = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [float("nan")] * 2]], requires_grad=True)
+    pooled = pool_hidden_states(hidden, torch.tensor([[0.25, 0.5, 0.0]]), "weighted")
+    assert pooled.tolist() == [[1.75, 2.5]]
+    (gradient,) = torch.autograd.grad(pooled.sum(), hidden)
+    assert gradient[0].tolist() == [[0.25] * 2, [0.5] * 2, [0.0] * 2]
+
+
 @pytest.mark.parametrize("pooling", ["mean", "last"])
 def test_padding_and_empty_rows_give_no_nan(pooling):
     hidden = HIDDEN.clone()
@@ -91,12 +99,12 @@ def test_padding_and_empty_rows_give_no_nan(pooling):
     assert not gradient[1].any()
 
 
-@pytest.mark.parametrize("pooling", ["mean", "last"])
+@pytest.mark.parametrize("pooling", ["mean", "last", "weighted"])
 def test_no_tokens_at_all(pooling):
     assert pool_hidden_states(torch.zeros(2, 0, 3), torch.zeros(2, 0), pooling).tolist() == [[0.0] * 3] * 2
 
 
-@pytest.mark.parametrize("pooling", ["mean", "last"])
+@pytest.mark.parametrize("pooling", ["mean", "last", "weighted"])
 def test_pooling_gradient(pooling):
     hidden = torch.randn(2, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
     mask = torch.tensor([[1, 0, 1, 0], [1, 1, 1, 1]])
@@ -117,5 +125,5 @@ def test_pooling_refuses_what_does_not_fit():
         pool_hidden_states(HIDDEN[0], torch.ones(3))
     with pytest.raises(PoolError, match="mask is on meta"):
         pool_hidden_states(HIDDEN, torch.ones(2, 3, device="meta"))
-    with pytest.raises(ConfigError, match=r"pooling is 'men'; expected `mean` or `last`\. Did you mean `mean`"):
+    with pytest.raises(ConfigError, match=r"pooling is 'men'; expected .* `weighted`\. Did you mean `mean`"):
         pool_hidden_states(HIDDEN, torch.ones(2, 3), "men")

@@ -22,7 +22,7 @@ from mcpo_rl.trainers.trl.config import MCPODPOConfig
 from mcpo_rl.trainers.trl.dpo import MCPODPOTrainer
 
 from .conftest import ALPHABET, history, make_model, make_tokenizer, parameters_of
-from .test_exact_gradient import relative_error
+from .test_exact_gradient import mean_of_lines, relative_error
 
 COEF = 0.5
 DOMAINS = ("math", "code", "logic")
@@ -133,7 +133,10 @@ class Compared(TrainerCallback):
             states = trainer.model(input_ids=ids, attention_mask=attention, output_hidden_states=True).hidden_states
             layer = trainer.args.feature_layer
             hidden = states[-1] if layer == -1 else states[layer + 1]  # states[0] is the embedding
-            features.append((hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True))
+            if trainer.args.feature_pooling == "lines":
+                features.append(torch.stack([mean_of_lines(*row) for row in zip(hidden, mask, ids, strict=True)]))
+            else:
+                features.append((hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True))
             rows += [self._row(one) for one in ids]
             correct += [place < len(ids) // 2 for place in range(len(ids))]
         pool = RolloutPool(

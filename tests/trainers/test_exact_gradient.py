@@ -78,6 +78,9 @@ class Compared(TrainerCallback):
         if args.feature_pooling == "last":
             lengths = batch["completion_mask"].sum(dim=1)
             features = hidden[torch.arange(len(hidden)), lengths - 1]
+        if args.feature_pooling == "lines":
+            rows = zip(hidden, mask[..., 0], batch["completion_ids"], strict=True)
+            features = torch.stack([mean_of_lines(*row) for row in rows])
         scored = trainer._scored
         pool = RolloutPool(
             features=features,
@@ -92,6 +95,17 @@ class Compared(TrainerCallback):
         loss, metrics = contrastive_loss(self.head(features), pool, args.contrastive_config())
         assert metrics["positives"] > 2 and metrics["in_domain_positives"] > 2
         return policy_loss + COEF * loss
+
+
+def mean_of_lines(hidden: torch.Tensor, mask: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """The mean over lines of each line's mean; a line ends at the last of the tokens 8 to 13 that follow some other."""
+    found: list[list[int]] = [[]]
+    for place in mask.nonzero().flatten().tolist():
+        before = [8 <= int(ids[other]) <= 13 for other in found[-1]]
+        if not 8 <= int(ids[place]) <= 13 and before and before[-1] and not all(before):
+            found.append([])
+        found[-1].append(place)
+    return torch.stack([hidden[line].mean(dim=0) for line in found]).mean(dim=0)
 
 
 def averaged_by_prompt(pool: RolloutPool) -> RolloutPool:

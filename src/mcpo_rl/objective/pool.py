@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mcpo_rl.errors import ConfigError, PoolError, nearest
 
-Pooling = Literal["mean", "last"]
+Pooling = Literal["mean", "last", "weighted"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,7 +134,7 @@ def pool_hidden_states(hidden: Tensor, mask: Tensor, pooling: Pooling = "mean") 
     Args:
         hidden: (B, T, d) floating point; values at masked positions are never read, so they may be NaN.
         mask: (B, T) bool, integer or float; nonzero marks the tokens that count (those of the completion).
-        pooling: `mean` over the marked tokens or the `last` marked one.
+        pooling: `mean` over the marked tokens, the `last` marked one, or their `weighted` sum with the mask's values.
 
     Returns:
         h (B, d): float64 for float64 input, else float32 (half precision is accumulated in float32). A row without a
@@ -150,7 +150,7 @@ def pool_hidden_states(hidden: Tensor, mask: Tensor, pooling: Pooling = "mean") 
     """
     if pooling not in get_args(Pooling):
         hint = nearest(str(pooling), get_args(Pooling))
-        raise ConfigError(f"pooling is {pooling!r}; expected `mean` or `last`.{hint}")
+        raise ConfigError(f"pooling is {pooling!r}; expected `mean`, `last` or `weighted`.{hint}")
     if hidden.dim() != 3 or not hidden.is_floating_point():
         raise PoolError(f"hidden is {hidden.dtype} {tuple(hidden.shape)}; expected floating point (B, T, d).")
     if mask.shape != hidden.shape[:2]:
@@ -165,6 +165,9 @@ def pool_hidden_states(hidden: Tensor, mask: Tensor, pooling: Pooling = "mean") 
         # Filled, not multiplied: 0 x NaN is NaN, in the value and in the gradient.
         total = hidden.masked_fill(~marked[..., None], 0).sum(dim=1, dtype=wide)
         return total / marked.sum(dim=1, keepdim=True).clamp(min=1)
+    if pooling == "weighted":
+        known = hidden.masked_fill(~marked[..., None], 0).to(wide)
+        return torch.einsum("btd,bt->bd", known, mask.to(wide))
     if mask.shape[1] == 0:
         return hidden.sum(dim=1, dtype=wide)
     last = (marked * torch.arange(mask.shape[1], device=mask.device)).amax(dim=1)

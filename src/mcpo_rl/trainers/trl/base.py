@@ -98,7 +98,7 @@ class ContrastiveTrainer:
         Args:
             policy_loss: computes TRL's loss.
             model: as TRL hands it to its loss.
-            mask: (B, C), the tokens that count; the last C of each row.
+            mask: (B, C), from `TokenWeights`: the tokens that count; the last C of each row.
             pool: as in `ContrastivePart`.
             share: as in `ContrastivePart`.
         """

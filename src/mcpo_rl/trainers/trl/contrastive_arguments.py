@@ -12,7 +12,7 @@ from mcpo_rl.errors import ConfigError
 from mcpo_rl.objective import ContrastiveConfig
 from mcpo_rl.trainers.trl.field_checks import check_choice, check_count, check_number
 
-FeaturePooling = Literal["mean", "last"]
+FeaturePooling = Literal["mean", "last", "lines"]
 
 
 @dataclass
@@ -111,9 +111,13 @@ class ContrastiveArguments:
     )
     """-1: the backbone's last hidden state (after the final norm). 0 to L-1: the output of that decoder layer."""
     feature_pooling: str = field(
-        default="mean", metadata={"help": "How the hidden states of a completion are pooled: mean or last token."}
+        default="mean",
+        metadata={
+            "help": "How the hidden states of a completion are pooled: mean over its tokens, its last token, or lines "
+            "(mean over its lines of the mean over each line's tokens)."
+        },
     )
-    """`mean` over the completion's tokens or its `last` token."""
+    """`mean` over the completion's tokens, its `last` token, or `lines`: mean over its lines of each line's mean."""
     contrastive_block_size: int | None = field(
         default=512,
         metadata={"help": "Anchors that the contrastive losses handle at once. None: all. The result is the same."},

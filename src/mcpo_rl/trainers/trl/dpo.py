@@ -26,6 +26,7 @@ from mcpo_rl.trainers.trl import requirements
 from mcpo_rl.trainers.trl.base import PAPER, ContrastiveTrainer
 from mcpo_rl.trainers.trl.config import MCPODPOConfig
 from mcpo_rl.trainers.trl.dpo_data import CHOSEN, PreferenceCollator, check_preferences, judged_rollouts
+from mcpo_rl.trainers.trl.features.lines import TokenWeights
 from mcpo_rl.trainers.trl.features.source import pooled_forward
 from mcpo_rl.trainers.trl.phases.awaited import AwaitedPool
 from mcpo_rl.trainers.trl.phases.pool import PoolOutcome
@@ -110,6 +111,7 @@ class MCPODPOTrainer(ContrastiveTrainer, DPOTrainer):  # type: ignore[misc]  # T
         if train_dataset is not None and args.contrastive_enabled and hasattr(train_dataset, "column_names"):
             self.domains = check_preferences(train_dataset, args)
         super().__init__(model, ref_model, args, data_collator, train_dataset, *rest, **options)
+        self._weigh = TokenWeights(args.feature_pooling, self.processing_class)
         self._set_up_phases(correct_threshold=CHOSEN, pools_per_step=1.0)
         self._set_up_callbacks()
 
@@ -154,7 +156,10 @@ class MCPODPOTrainer(ContrastiveTrainer, DPOTrainer):  # type: ignore[misc]  # T
 
         ends = torch.tensor([len(batch["input_ids"]) for batch in batches]).cumsum(dim=0)
         rows = torch.arange(int(ends[-1]), device=present.device).tensor_split(ends[:-1])
-        parts = [{**batch, _ROWS: its} for batch, its in zip(on_device, rows, strict=True)]
+        parts = [
+            {**batch, _ROWS: its, "completion_mask": self._weigh(batch["input_ids"], batch["completion_mask"])}
+            for batch, its in zip(on_device, rows, strict=True)
+        ]
         read = partial(pooled_forward, self)
         awaited = AwaitedPool(parts[0], parts[1:], rows=_ROWS, read=read, run=run)
         for number, (batch, part) in enumerate(zip(batches, parts, strict=True)):
@@ -171,7 +176,7 @@ class MCPODPOTrainer(ContrastiveTrainer, DPOTrainer):  # type: ignore[misc]  # T
             loss: Tensor = super(MCPODPOTrainer, self)._compute_loss(model, inputs, return_outputs)
             return loss
 
-        mask = inputs["completion_mask"]
+        mask = part.batch["completion_mask"]
         # Each row of the pool is in this optimizer step once.
         return self._with_contrastive_part(policy_loss, model, mask, part.of_pool, share=1.0)
 

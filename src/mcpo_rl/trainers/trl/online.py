@@ -237,7 +237,7 @@ class OnlineContrastive(ContrastiveTrainer, MeasuresInterference, WatchesForgett
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
     ) -> Any:
-        with self._features.during_log_probs(model, attention_mask, logits_to_keep):
+        with self._features.during_log_probs(model, input_ids, attention_mask, logits_to_keep):
             return super()._get_per_token_logps_and_entropies(  # type: ignore[misc]
                 model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
             )
@@ -275,7 +275,8 @@ class OnlineContrastive(ContrastiveTrainer, MeasuresInterference, WatchesForgett
                 awaited.end(features)
             return inputs["contrastive_grads"], inputs["contrastive_loss"]
 
-        return self._with_contrastive_part(lambda: compute(model, inputs), model, completion_mask(inputs), pool, share)
+        mask = self._features.token_weights(inputs)
+        return self._with_contrastive_part(lambda: compute(model, inputs), model, mask, pool, share)
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 

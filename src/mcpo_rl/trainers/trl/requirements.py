@@ -109,6 +109,8 @@ def is_sharded(trainer: Any) -> bool:
 def no_generation_tap(trainer: Any) -> str:
     """Return why hidden states cannot be read while decoding, or '' where they can."""
     args = trainer.args
+    if args.feature_pooling == "lines":
+        return "how much a token of a line counts is known only when the line is over"
     if args.use_vllm or args.use_transformers_continuous_batching:
         return "vLLM and continuous batching do not run transformers' generate"
     if getattr(trainer, "rollout_func", None) is not None or getattr(trainer, "tools", None):  # GRPO's alone

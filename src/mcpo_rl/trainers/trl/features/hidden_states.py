@@ -194,8 +194,8 @@ class PooledPass:
 
     Args:
         module: from `find_feature_module`.
-        completion_mask: (B, C); the completion's tokens are the last C of each row.
-        pooling: `mean` or `last`.
+        completion_mask: (B, C), from `TokenWeights`; the completion's tokens are the last C of each row.
+        pooling: `mean`, `last` or `lines`.
     """
 
     def __init__(self, module: nn.Module, completion_mask: Tensor, pooling: str) -> None:
@@ -227,7 +227,8 @@ class PooledPass:
 def pool_completion(hidden: Tensor, completion_mask: Tensor, pooling: str) -> Tensor:
     """Pool the last C of T positions: `hidden` (B, T, d), `completion_mask` (B, C) -> h (B, d), differentiable."""
     completion = hidden[:, -completion_mask.shape[1] :]
-    return pool_hidden_states(completion, completion_mask, pooling)  # type: ignore[arg-type]  # checked in MCPOConfig
+    how = "weighted" if pooling == "lines" else pooling  # by what `TokenWeights` made of the mask
+    return pool_hidden_states(completion, completion_mask, how)  # type: ignore[arg-type]  # checked in MCPOConfig
 
 
 @contextmanager

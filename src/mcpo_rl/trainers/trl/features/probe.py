@@ -23,6 +23,7 @@ from mcpo_rl.trainers.trl.features.hidden_states import (
     inference,
     unwrapped,
 )
+from mcpo_rl.trainers.trl.features.lines import breaking_tokens, line_weights
 from mcpo_rl.trainers.trl.features.source import pooled_forward
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class ProbeTokens:
     prompts: list[int]
     """N: how many of them are the prompt's."""
     pad: int
+    breaks: list[int]
+    """Ids of the tokens in the completions that hold a line break."""
 
 
 def tokenize(probe_set: ProbeSet, processing_class: Any, limit: int | None = None) -> ProbeTokens:
@@ -78,7 +81,8 @@ def tokenize(probe_set: ProbeSet, processing_class: Any, limit: int | None = Non
         rows.append((ids + completion)[:limit])
         prompts.append(len(ids))
     pad = next(token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if token is not None)
-    return ProbeTokens(rows, prompts, pad)
+    written = {token for row, start in zip(rows, prompts, strict=True) for token in row[start:]}
+    return ProbeTokens(rows, prompts, pad, breaking_tokens(tokenizer, sorted(written)))
 
 
 def context_of(model: torch.nn.Module) -> int | None:
@@ -109,7 +113,7 @@ def states_of_model(
     chunks = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     pieces = []
     with inference(model):
-        for one in _passes(tokens, chunks, device, same_width=depends_on_width(model)):
+        for one in _passes(tokens, chunks, device, pooling, same_width=depends_on_width(model)):
             reader = PooledPass(module, one["completion_mask"], pooling)
             with reader.tap:
                 backbone(input_ids=one["input_ids"], attention_mask=one["attention_mask"], use_cache=False)
@@ -135,7 +139,8 @@ def states_of_trainer(trainer: Any, tokens: ProbeTokens) -> Float32Array:
     chunks = [padded[start : start + size] for start in range(0, len(padded), size)]
     own = chunks[accelerator.process_index :: ranks]
     whole = depends_on_width(unwrapped(accelerator, trainer.model))
-    features = pooled_forward(trainer, _passes(tokens, own, accelerator.device, same_width=whole))
+    passes = _passes(tokens, own, accelerator.device, trainer.args.feature_pooling, same_width=whole)
+    features = pooled_forward(trainer, passes)
     if ranks > 1:
         gathered = accelerator.gather(features).reshape(ranks, len(own), size, -1)
         features = gathered.transpose(0, 1).reshape(len(padded), -1)
@@ -147,7 +152,7 @@ def _by_length(tokens: ProbeTokens) -> list[int]:
 
 
 def _passes(
-    tokens: ProbeTokens, chunks: Sequence[Sequence[int]], device: torch.device, *, same_width: bool
+    tokens: ProbeTokens, chunks: Sequence[Sequence[int]], device: torch.device, pooling: str, *, same_width: bool
 ) -> Iterator[dict[str, Tensor]]:
     """Yield the inputs of each chunk: ids, attention and the completion's tokens, all (B, T)."""
     longest = max(len(row) for row in tokens.rows)
@@ -160,10 +165,12 @@ def _passes(
             ids[place, :length] = torch.tensor(tokens.rows[row])
             attended[place, :length] = 1
             completion[place, tokens.prompts[row] : length] = 1
+        broken = torch.isin(ids, torch.tensor(tokens.breaks, dtype=ids.dtype))
+        counted = line_weights(completion, broken) if pooling == "lines" else completion
         yield {
             "input_ids": ids.to(device),
             "attention_mask": attended.to(device),
-            "completion_mask": completion.to(device),
+            "completion_mask": counted.to(device),
         }
 
 

@@ -25,6 +25,7 @@ from mcpo_rl.trainers.trl.features.hidden_states import (
     is_peft,
     unwrapped,
 )
+from mcpo_rl.trainers.trl.features.lines import TokenWeights
 from mcpo_rl.trainers.trl.requirements import is_sharded, no_generation_tap
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class FeatureReader:
         self._trainer = trainer
         self.source_in_use: str | None = None
         """`old_logps`, `training`, `generation` or `forward`, once a generation batch is there."""
+        self._weigh = TokenWeights(trainer.args.feature_pooling, trainer.processing_class)
         self._open = False
         self._log_probs_pass: PooledPass | None = None
         self.generated: Tensor | None = None
@@ -101,16 +103,17 @@ class FeatureReader:
             self._give_up_generation(str(problem))
 
     @contextmanager
-    def during_log_probs(self, model: Any, attention_mask: Tensor, logits_to_keep: int) -> Iterator[None]:
+    def during_log_probs(
+        self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int
+    ) -> Iterator[None]:
         """Tap the first pass of the policy inside `reading`: TRL's old log-probabilities, if it computes them."""
         wanted = self._trainer.args.feature_source in ("auto", "old_logps")
         first = self._log_probs_pass is None and model is self._trainer.model
         if not (self._open and wanted and first and not torch.is_grad_enabled()):
             yield
             return
-        self._log_probs_pass = PooledPass(
-            self._feature_module(), attention_mask[:, -logits_to_keep:], self._trainer.args.feature_pooling
-        )
+        mask = self._weigh(input_ids[:, -logits_to_keep:], attention_mask[:, -logits_to_keep:])
+        self._log_probs_pass = PooledPass(self._feature_module(), mask, self._trainer.args.feature_pooling)
         with self._log_probs_pass.tap:
             yield
 
@@ -187,7 +190,7 @@ class FeatureReader:
         (except where the positions themselves depend on the width: it stays there).
         """
         trainer, args = self._trainer, self._trainer.args
-        mask = completion_mask(batch)
+        mask = self.token_weights(batch)
         selected = torch.arange(len(mask)) if rows is None else torch.tensor(rows)
         lengths = batch["completion_mask"][selected.to(mask.device)].sum(dim=1).tolist()
         # Nothing is kept for a backward pass, so twice the rows of a training pass stay below its memory.
@@ -208,6 +211,10 @@ class FeatureReader:
         features = pooled_forward(trainer, passes())
         order = torch.tensor([row for chunk in chunks for row in chunk], device=features.device)
         return features[order.argsort()]
+
+    def token_weights(self, batch: dict[str, Any]) -> Tensor:
+        """Return (B, C): what each token of the batch's completions counts for in h; see `TokenWeights`."""
+        return self._weigh(batch["completion_ids"], completion_mask(batch))
 
     def forward_together(self, micro_batches: Sequence[dict[str, Any]]) -> Tensor:
         """Return h of all rows of these micro-batches, one after the other, by `forward`."""

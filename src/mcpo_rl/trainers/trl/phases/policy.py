@@ -37,7 +37,7 @@ class PolicyPhase:
 
     Args:
         accelerator: of the trainer.
-        pooling: `mean` or `last`.
+        pooling: `mean`, `last` or `lines`.
     """
 
     def __init__(self, accelerator: Any, pooling: str) -> None:
@@ -51,7 +51,7 @@ class PolicyPhase:
         Args:
             policy_loss: runs the training forward pass and returns TRL's loss.
             module: from `find_feature_module`; the pass has to go through it once.
-            mask: (B, C): the tokens that count; the last C of the T positions.
+            mask: (B, C), from `TokenWeights`: the tokens that count; the last C of the T positions.
             part: what to add.
 
         Raises:

@@ -93,13 +93,13 @@ class GradientMeter:
         """Return a hook for the gradient (B, T, d) on the hidden states.
 
         Args:
-            mask: (B, C), the tokens that count.
+            mask: (B, C), nonzero at the tokens that count.
             factor: from the units of this backward pass to those that reach the parameters.
         """
 
         def measure(gradient: Tensor) -> None:
             part = gradient.detach()[:, -mask.shape[1] :]
-            per_rollout = torch.einsum("bcd,bc->bd", part, mask.to(part.dtype)).to(self._squares.dtype)
+            per_rollout = torch.einsum("bcd,bc->bd", part, (mask != 0).to(part.dtype)).to(self._squares.dtype)
             self._squares[0] += (per_rollout * factor).square().sum()
 
         return measure
