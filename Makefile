@@ -6,14 +6,14 @@ BIN = $(VENV)/bin
 TORCH ?=
 # Test processes; each computes on one thread.
 JOBS ?= 2
-SOURCES = src tests examples
+SOURCES = src tests examples study
 
 export TORCH
 # Set, it would have each of the many processes of the tests compile torch anew: 15 seconds before anything begins.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install install-dev test lint format types contracts pytest test-browser test-engines test-slow test-sandbox test-gpu bench clean
+.PHONY: help demo install install-dev test lint format types contracts pytest test-browser test-engines test-slow test-sandbox test-gpu bench study clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ test-gpu: install-dev ## the tests that need a CUDA device
 bench: install-dev ## measure overhead, exactness, scaling and the sandbox; writes runs/bench.json
 	mkdir -p runs
 	$(BIN)/mcpo-rl bench --output runs/bench.json
+
+study: install-dev ## run or go on with the study of docs/results.md (hours), then write results/; QUICK=1: a quarter of an hour
+	$(BIN)/python -m study $(if $(QUICK),quick --runs runs/study-quick,full sweep results)
 
 clean: ## remove .venv, caches and build outputs; runs/ stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
