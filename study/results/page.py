@@ -1,0 +1,80 @@
+"""docs/results.md: what stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->` is written from `results/`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from mcpo_rl.errors import RunError
+from mcpo_rl.runs.files import write_text
+from study.results import tables, verdicts
+from study.results.numbers import Results
+
+PAGE = Path(__file__).parents[2] / "docs" / "results.md"
+
+BLOCKS: dict[str, Callable[[Results], str]] = {
+    "headline-verdict": verdicts.headline,
+    "headline": tables.headline,
+    "claims": verdicts.claims,
+    "domains": tables.domains,
+    "accuracies": tables.accuracies,
+    "headroom-verdict": verdicts.headroom,
+    "gains": tables.gains,
+    "dials-verdict": verdicts.dials,
+    "effects": tables.effects,
+    "cosines": tables.cosines,
+    "families": tables.families,
+    "effect-matrix": tables.effect_matrix,
+    "joint": tables.joint,
+    "methods-verdict": partial(verdicts.methods, name="middle"),
+    "methods": partial(tables.methods, name="middle"),
+    "sweep-verdict": partial(verdicts.methods, name="sweep"),
+    "sweep": partial(tables.methods, name="sweep"),
+    "positives-verdict": verdicts.positives,
+    "positives": tables.positives,
+    "openings": tables.openings,
+    "term-verdict": verdicts.term,
+    "term": tables.term,
+    "geometry": tables.geometry,
+    "smollm2-verdict": partial(verdicts.methods, name="smollm2"),
+    "smollm2": partial(tables.methods, name="smollm2"),
+    "machine": tables.machine,
+}
+"""Name to what is written there."""
+
+_BLOCK = re.compile(r"<!-- begin: (?P<name>[\w-]+) -->\n(?P<inside>.*?)<!-- end: (?P=name) -->", re.DOTALL)
+
+
+def filled(text: str, results: Results) -> str:
+    """Return the page with its blocks written from `results`.
+
+    Raises:
+        RunError: A block that is not known, or one that does not end.
+    """
+    begun = set(re.findall(r"<!-- begin: ([\w-]+) -->", text))
+    closed = {match["name"] for match in _BLOCK.finditer(text)}
+    for name in sorted(begun):
+        if name not in BLOCKS:
+            raise RunError(f"The page has a block `{name}`, which is not known; there are {', '.join(BLOCKS)}.")
+        if name not in closed:
+            raise RunError(f"The page's block `{name}` does not end; expected <!-- end: {name} -->.")
+
+    def write(match: re.Match[str]) -> str:
+        name = match["name"]
+        return f"<!-- begin: {name} -->\n\n{BLOCKS[name](results)}\n\n<!-- end: {name} -->"
+
+    return _BLOCK.sub(write, text)
+
+
+def write_page(results: Path, page: Path = PAGE) -> None:
+    """Write the blocks of a page; one that is not there yet begins as a copy of docs/results.md.
+
+    Raises:
+        RunError: As `filled`; there are no results; or a file cannot be written.
+    """
+    if not (results / "machine.json").is_file():
+        raise RunError(f"{results} holds no results; `python -m study results` writes them.")
+    text = (page if page.is_file() else PAGE).read_text(encoding="utf-8")
+    write_text(page, filled(text, Results(results)))

@@ -1,0 +1,255 @@
+"""The tables of docs/results.md, each from the files of `results/`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from study.results.dials import COSINE, EFFECT, EXPECTED
+from study.results.differences import ACCURACY, AREA, HEADLINE_QUANTITIES, WORST
+from study.results.files import read_json
+from study.results.geometry import METHODS
+from study.results.numbers import NOTHING, Results, estimate, probability, share, signed, table
+from study.results.reading import MEAN
+
+QUANTITIES = {ACCURACY: "held-out accuracy, mean of the domains", AREA: "area under the learning curve", WORST: WORST}
+
+
+def headline(results: Results) -> str:
+    """MCPO minus GRPO at the settings, with p adjusted over them."""
+    rows = [
+        [
+            QUANTITIES[quantity],
+            row["comparison"],
+            estimate(row, plus=True),
+            f"{row['better']} of {row['seeds']}",
+            probability(row["p"]),
+            probability(row["p_holm"]),
+            probability(row["p_sign_flip"]),
+        ]
+        for quantity in HEADLINE_QUANTITIES
+        for row in results.rows("headline", quantity=quantity)
+    ]
+    head = ["MCPO minus GRPO", "setting", "difference", "seeds with more", "p", "p (Holm, settings)", "p (sign flips)"]
+    return table(head, rows)
+
+
+def domains(results: Results) -> str:
+    """MCPO minus GRPO in every domain: did each improve?"""
+    names = results.domains
+    rows = []
+    for setting in results.testbed:
+        found = {d: results.difference(setting, "mcpo", "grpo", d) for d in names}
+        if any(found.values()):
+            rows.append([setting, *(estimate(found[d], plus=True) for d in names)])
+    return table(["MCPO minus GRPO, held-out accuracy", *names], rows)
+
+
+def accuracies(results: Results) -> str:
+    """Start, GRPO and MCPO at every setting, by domain."""
+    names = results.domains
+    rows = []
+    for setting in results.testbed:
+        data = results.comparison(setting)
+        start = data["start"]["accuracy"]
+        rows.append(
+            [setting, "start", "", *(share(start[d]["value"]) for d in names), share(data["start"]["mean"]["value"])]
+        )
+        for method in ("grpo", "mcpo"):
+            row = results.method(setting, method)
+            if row is not None:
+                cells = [estimate(row["accuracy"][d]) for d in names]
+                rows.append([setting, row["label"], str(len(row["seeds"])), *cells, estimate(row["mean"])])
+    return table(["held-out accuracy", "", "seeds", *names, "mean"], rows)
+
+
+def gains(results: Results) -> str:
+    """What GRPO alone gains, and where it ends: is there something to learn, and room for more?"""
+    names = results.domains
+    rows = []
+    for setting in results.testbed:
+        row = results.method(setting, "grpo")
+        if row is not None:
+            rows.append(
+                [
+                    setting,
+                    *(f"{signed(row['gain'][d]['value'])} to {share(row['accuracy'][d]['value'])}" for d in names),
+                ]
+            )
+    return table(["GRPO: gain, and accuracy reached", *names], rows)
+
+
+def joint(results: Results) -> str:
+    """Training on all domains minus a specialist for each."""
+    names = results.domains
+    rows = []
+    for setting in results.testbed:
+        for method in ("grpo", "mcpo"):
+            found = {d: results.difference(setting, method, "single", d) for d in [*names, MEAN]}
+            if found[MEAN] is not None:
+                cells = [estimate(found[d], plus=True) for d in [*names, MEAN]]
+                rows.append([setting, found[MEAN]["label"], str(found[MEAN]["seeds"]), *cells])
+    return table(["minus single-domain training", "", "seeds", *names, "mean"], rows)
+
+
+def methods(results: Results, name: str) -> str:
+    """Every method of a comparison against GRPO."""
+    data = results.comparison(name)
+    rows = []
+    for row in data.get("rows", []):
+        if not row["seeds"]:
+            continue
+        found = {q: results.difference(name, row["method"], "grpo", MEAN, q) for q in QUANTITIES}
+        own = found[ACCURACY]
+        rows.append(
+            [
+                row["label"],
+                str(len(row["seeds"])),
+                estimate(row["mean"]),
+                estimate(own, plus=True),
+                probability(own["p_holm"] if own else None),
+                estimate(found[AREA], plus=True),
+                estimate(found[WORST], plus=True),
+            ]
+        )
+    head = ["", "seeds", "accuracy", "minus GRPO", "p (Holm)", "area minus GRPO", "worst-domain gain minus GRPO"]
+    return table(head, rows)
+
+
+def cosines(results: Results) -> str:
+    """Mean cosine between the gradients of two domains, with GRPO."""
+    return _dials(results, COSINE, "gradient cosine")
+
+
+def effects(results: Results) -> str:
+    """What training on mathematics alone did to the other domains."""
+    return _dials(results, EFFECT, "change of held-out accuracy")
+
+
+def effect_matrix(results: Results) -> str:
+    """What training on each domain alone did to every domain, at every setting."""
+    names = results.domains
+    rows = []
+    for setting in results.testbed:
+        for source in names:
+            found = {d: results.dial(setting, EFFECT, source, d) for d in names}
+            if any(found.values()):
+                rows.append([setting, source, *(estimate(found[d], plus=True) for d in names)])
+    return table(["setting", "trained on", *(f"change in {name}" for name in names)], rows)
+
+
+def families(results: Results) -> str:
+    """What training on mathematics alone did to each family of the others, by the convention that the family has."""
+    rows = []
+    for setting in results.testbed:
+        for row in results.rows("dials_summary", comparison=setting, measure=EFFECT, minus=None, **{"from": "math"}):
+            if row["convention"] and row["to"] != "math":
+                rows.append([setting, f"{row['to']}: {row['family']}", row["convention"], estimate(row, plus=True)])
+    return table(["trained on mathematics alone", "family", "convention", "change of held-out accuracy"], rows)
+
+
+def positives(results: Results) -> str:
+    """What the chosen positives have in common with their anchors, against choosing at random."""
+    rows = []
+    for key in _pairs(results, "positives_summary"):
+        found = {row["quantity"]: row for row in results.rows("positives_summary", **key)}
+        if "both careful" not in found:
+            continue
+        cells = [key["comparison"], found["careful"]["label"], share(found["has a positive"]["value"])]
+        for quantity in ("both careful", "same strategy", "same opening"):
+            row = found[quantity]
+            cells.append(f"{share(row['value'])} ({share(row['by_chance'])})")
+            cells.append(estimate(row, plus=True, value="excess"))
+        rows.append(cells)
+    head = ["pairs of anchor and positive", "", "anchors with one"]
+    head += [cell for name in ("both careful", "same strategy", "same opening") for cell in (name, "above chance")]
+    return table(head, rows)
+
+
+def openings(results: Results) -> str:
+    """Are careful rollouts the right ones? Of the rollouts with a contrastive term, over all kept steps."""
+    rows = []
+    for key in _pairs(results, "positives_summary"):
+        if key["method"] != "mcpo":
+            continue
+        found = {row["quantity"]: row for row in results.rows("positives_summary", **key)}
+        rows.append(
+            [key["comparison"], *(estimate(found.get(q)) for q in ("careful", "correct, careful", "correct, hasty"))]
+        )
+    return table(["rollouts of MCPO", "careful", "correct where careful", "correct where hasty"], rows)
+
+
+def term(results: Results) -> str:
+    """Whether the term's gradient reaches the policy."""
+    names = {
+        "grad_ratio": "gradient of the term / of the policy",
+        "anchors": "anchors",
+        "positives": "cross-domain pairs",
+        "without_anchor": "steps without an anchor",
+        "transferability": "transferability of the chosen",
+        "similarity_positive": "similarity of positives",
+        "similarity_negative": "of negatives",
+    }
+    rows = []
+    for key in _pairs(results, "term_summary"):
+        found = {row["quantity"]: row for row in results.rows("term_summary", **key)}
+        label = next(iter(found.values()))["label"]
+        cells = [_short(found.get(name)) for name in names]
+        rows.append([key["comparison"], label, *cells])
+    return table(["mean over the steps", "", *names.values()], rows)
+
+
+def geometry(results: Results) -> str:
+    """How the domains lie at the end, with GRPO and with MCPO."""
+    rows = [
+        [
+            row["comparison"],
+            row["measure"].replace("_", " "),
+            *(share(row[name]) for name in ("start", *METHODS)),
+            estimate(row, plus=True),
+            str(row["seeds"]),
+        ]
+        for row in results.rows("geometry_summary")
+    ]
+    return table(["", "measure", "start", "GRPO", "MCPO", "MCPO minus GRPO", "seeds"], rows)
+
+
+def machine(results: Results) -> str:
+    """What the runs were made with."""
+    facts = read_json(results.folder / "machine.json")
+    rows = []
+    for name, own in facts.get("comparisons", {}).items():
+        packages = own["packages"]
+        shown = [
+            f"{package} {packages[package]}" for package in ("torch", "trl", "transformers") if package in packages
+        ]
+        cores = ", ".join(map(str, own["cores"]))
+        rows.append(
+            [name, str(own["runs"]), cores, ", ".join(own["system"]), ", ".join(own["python"]), ", ".join(shown)]
+        )
+    return table(["comparison", "runs", "cores", "system", "python", "packages"], rows)
+
+
+def _dials(results: Results, measure: str, said: str) -> str:
+    """Return a row per setting, in the expected order, then the middle one; columns: mathematics to the others."""
+    others = [name for name in results.domains if name != "math"]
+    settings = [name for name in (*EXPECTED, "middle") if name in results.names]
+    rows = []
+    for setting in settings:
+        found = [results.dial(setting, measure, "math", domain) for domain in others]
+        if any(found):
+            seeds = next(str(row["seeds"]) for row in found if row)
+            rows.append([setting, seeds, *(estimate(row, plus=True) for row in found)])
+    return table([said, "seeds", *(f"math to {domain}" for domain in others)], rows)
+
+
+def _pairs(results: Results, name: str) -> list[dict[str, str]]:
+    """Return comparison and method of the rows of a table, each once."""
+    found = dict.fromkeys((row["comparison"], row["method"]) for row in results.rows(name))
+    return [{"comparison": comparison, "method": method} for comparison, method in found]
+
+
+def _short(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return NOTHING
+    return f"{row['value']:.1f}" if abs(row["value"]) >= 10 else f"{row['value']:.3f}"

@@ -1,0 +1,200 @@
+"""What the numbers say, in sentences chosen by rule: they turn with the numbers.
+
+A difference is called better or worse where three seeds or more are paired, its interval over seeds (and, of an
+accuracy, that over problems) leaves out 0, and p adjusted by Holm is at most 0.05; else it cannot be told from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from mcpo_rl.data.procedural.conventions import SOURCE_DOMAIN
+from study.results.dials import COSINE, EFFECT, EXPECTED
+from study.results.differences import ACCURACY, HEADLINE_QUANTITIES, HEADLINE_SETTINGS
+from study.results.numbers import Results, estimate, listed, share, signed
+from study.results.reading import MEAN
+from study.results.tables import QUANTITIES
+
+LEAST_GAIN = 0.15
+"""What GRPO alone should gain in every domain, for there to be something to learn."""
+FULL = 0.95
+"""An accuracy above which there is no room left for a better method."""
+NONE = "There are no runs of this yet."
+
+
+def headline(results: Results) -> str:
+    """Does MCPO beat GRPO? One sentence per quantity, one for the whole."""
+    found = results.rows("headline")
+    if not found:
+        return NONE
+    lines = [f"- {_whole(found)}"]
+    for quantity in HEADLINE_QUANTITIES:
+        rows = [row for row in found if row["quantity"] == quantity]
+        said = [f"{_word(row)} at `{row['comparison']}` ({estimate(row, plus=True)})" for row in rows]
+        lines.append(f"- {QUANTITIES[quantity].capitalize()}: MCPO is {'; '.join(said)}.")
+    return "\n".join(lines)
+
+
+def claims(results: Results) -> str:
+    """The paper's claims, each with what was found here."""
+    return "\n".join([f"- **Every domain improves over GRPO on the mixture.** {_every_domain(results)}",
+                      f"- **Joint training sometimes beats single-domain training.** {_joint(results)}",
+                      f"- **Representations become harmonious but distinct.** {_geometry(results)}"])  # fmt: skip
+
+
+def headroom(results: Results) -> str:
+    """Is there something to learn at every setting, and room for more?"""
+    short, full, known = [], [], False
+    for setting in results.testbed:
+        row = results.method(setting, "grpo")
+        for domain in results.domains if row is not None else ():
+            known = True
+            if row["gain"][domain]["value"] < LEAST_GAIN:  # type: ignore[index]
+                short.append(f"{domain} at `{setting}` ({signed(row['gain'][domain]['value'])})")  # type: ignore[index]
+            if row["accuracy"][domain]["value"] > FULL:  # type: ignore[index]
+                full.append(f"{domain} at `{setting}` ({share(row['accuracy'][domain]['value'])})")  # type: ignore[index]
+    if not known:
+        return NONE
+    gained = f"GRPO gains less than {LEAST_GAIN} in {listed(short)}" if short else (
+        f"GRPO gains {LEAST_GAIN} or more in every domain at every setting")  # fmt: skip
+    ends = (
+        f"it ends above {FULL}, with little room left, in {listed(full)}" if full else f"it ends above {FULL} nowhere"
+    )
+    return f"{gained}; {ends}."
+
+
+def dials(results: Results) -> str:
+    """Do the dials order the settings as expected: shared, then apart, then conflict?"""
+    lines = []
+    for measure, said in ((EFFECT, "the effect of training on mathematics alone"), (COSINE, "the gradient cosine")):
+        for domain in [name for name in results.domains if name != SOURCE_DOMAIN]:
+            values = [results.dial(name, measure, SOURCE_DOMAIN, domain) for name in EXPECTED]
+            if not all(values):
+                continue
+            means = [row["value"] for row in values if row is not None]
+            holds = means == sorted(means, reverse=True) and len(set(means)) == len(means)
+            gaps = [results.dial(a, measure, SOURCE_DOMAIN, domain, minus=b) for a, b in pairwise(EXPECTED)]
+            clear = [f"`{row['comparison']}` and `{row['minus']}`" for row in gaps if row is not None and row["clear"]]
+            told = f"clear between {listed(clear)}" if clear else "no step of it is clear over the seeds"
+            order = ", ".join(f"{signed(mean)} (`{name}`)" for name, mean in zip(EXPECTED, means, strict=True))
+            verdict = f"holds; {told}" if holds else "does not hold"
+            lines.append(f"- For {said}, math to {domain}, the expected order {verdict}: {order}.")
+    return "\n".join(lines) or NONE
+
+
+def positives(results: Results) -> str:
+    """Are the chosen positives structurally alike?"""
+    lines = []
+    for setting in results.names:
+        key = {"comparison": setting, "method": "mcpo"}
+        found = {row["quantity"]: row for row in results.rows("positives_summary", **key)}
+        if "same strategy" not in found:
+            continue
+        said = [f"{_likeness(found[name])} {what}" for name, what in (
+            ("same strategy", "the same strategy"), ("same opening", "the same opening"))]  # fmt: skip
+        lines.append(f"- `{setting}`: the positives that MCPO chooses have {said[0]}, and {said[1]}.")
+    return "\n".join(lines) or NONE
+
+
+def term(results: Results) -> str:
+    """Does the term's gradient reach the policy?"""
+    lines = []
+    for setting in results.names:
+        found = {row["quantity"]: row for row in results.rows("term_summary", comparison=setting, method="mcpo")}
+        if "grad_ratio" not in found:
+            continue
+        ratio, idle = found["grad_ratio"]["value"], found["without_anchor"]["value"]
+        size = (
+            "drowned by"
+            if ratio < 0.02
+            else "dominating over"
+            if ratio > 1
+            else "neither drowned by nor dominating over"
+        )
+        lines.append(
+            f"- `{setting}`: the gradient of the term has {ratio:.3f} times the norm of the policy's on the "
+            f"hidden states, {size} it; {idle:.1%} of the steps had no anchor."
+        )
+    return "\n".join(lines) or NONE
+
+
+def methods(results: Results, name: str) -> str:
+    """Which methods of a comparison differ clearly from GRPO?"""
+    key = {"comparison": name, "minus": "grpo", "quantity": ACCURACY, "domain": MEAN}
+    found = results.rows("differences", **key)
+    if not found:
+        return NONE
+    better = [f"{row['label']} ({estimate(row, plus=True)})" for row in found if row["clear"] and row["value"] > 0]
+    worse = [f"{row['label']} ({estimate(row, plus=True)})" for row in found if row["clear"] and row["value"] < 0]
+    said = [f"Of {len(found)} methods held against GRPO"]
+    said += [f"better are {listed(better)}" if better else "none is clearly better"]
+    said += [f"clearly worse are {listed(worse)}" if worse else "none is clearly worse"]
+    top = max(found, key=lambda row: row["value"])
+    return f"{', '.join(said)}. The largest mean is that of {top['label']} ({estimate(top, plus=True)})."
+
+
+def _whole(rows: Sequence[Mapping[str, Any]]) -> str:
+    own = [row for row in rows if row["quantity"] == ACCURACY]
+    clear = {word: [f"`{row['comparison']}`" for row in own if _word(row) == word] for word in ("better", "worse")}
+    missing = [f"`{name}`" for name in HEADLINE_SETTINGS if name not in {row["comparison"] for row in own}]
+    if not any(clear.values()):
+        said = "In final accuracy MCPO cannot be told from GRPO at any setting"
+    else:
+        parts = [f"{word} than GRPO at {listed(names)}" for word, names in clear.items() if names]
+        rest = len(own) - sum(map(len, clear.values()))
+        said = f"In final accuracy MCPO is {' and '.join(parts)}" + (
+            f", and cannot be told from it at {rest} more" if rest else ""
+        )
+    return f"**{said}.**" + (f" {listed(missing)} has not been run." if missing else "")
+
+
+def _word(row: Mapping[str, Any]) -> str:
+    if row["seeds"] < 3:
+        return "undecided with fewer than three seeds"
+    return ("better" if row["value"] > 0 else "worse") if row["clear"] else "not distinguishable"
+
+
+def _every_domain(results: Results) -> str:
+    said = []
+    for setting in results.testbed:
+        found = [(d, row) for d in results.domains if (row := results.difference(setting, "mcpo", "grpo", d))]
+        if found:
+            up = [d for d, row in found if row["value"] > 0]
+            clear = [f"{d} {signed(row['value'])}" for d, row in found if row["clear"]]
+            told = f"clear: {listed(clear)}" if clear else "none clear"
+            said.append(f"at `{setting}` MCPO's mean is above GRPO's in {len(up)} of {len(found)} domains ({told})")
+    return f"{'; '.join(said).capitalize()}." if said else NONE
+
+
+def _joint(results: Results) -> str:
+    said = []
+    for setting in results.testbed:
+        for method in ("grpo", "mcpo"):
+            row = results.difference(setting, method, "single", MEAN)
+            if row is not None:
+                said.append(f"{row['label']} at `{setting}` {_word(row)} ({estimate(row, plus=True)})")
+    return f"Against a specialist per domain with the same rollouts of its domain: {'; '.join(said)}." if said else NONE
+
+
+def _geometry(results: Results) -> str:
+    found = results.rows("geometry_summary")
+    if not found:
+        return "No run kept its hidden states, so nothing is said of it here."
+    clear = [f"{row['measure'].replace('_', ' ')} at `{row['comparison']}` ({estimate(row, plus=True)})"
+             for row in found if row["clear"]]  # fmt: skip
+    on = listed(sorted({row["on"] for row in found}))
+    told = (
+        f"MCPO differs clearly from GRPO in {listed(clear)}"
+        if clear
+        else "MCPO differs clearly from GRPO in none of them"
+    )
+    where = f"on the {on}, at the last step kept"
+    return f"Of {len(found)} measures ({where}), {told}; these are not corrected for their number."
+
+
+def _likeness(row: Mapping[str, Any]) -> str:
+    way = "as often as by chance" if not row["clear"] else "more often than by chance" if row["excess"] > 0 else (
+        "less often than by chance")  # fmt: skip
+    return f"{way} ({share(row['value'])}, by chance {share(row['by_chance'])})"
