@@ -77,12 +77,18 @@ class Results:
         return self._read[name]
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown, the first column to the left, the others to the right; a sentence without rows."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> str:
+    """Return a table in Markdown, or a sentence where it has no rows.
+
+    Args:
+        head: Names of the columns.
+        rows: Their cells.
+        texts: So many columns hold words and stand to the left; the others to the right.
+    """
     if not rows:
         return "There are no runs of this yet."
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in [head, *rows]]
-    return "\n".join([lines[0], "| --- |" + " ---: |" * (len(head) - 1), *lines[1:]])
+    return "\n".join([lines[0], "|" + " --- |" * texts + " ---: |" * (len(head) - texts), *lines[1:]])
 
 
 def share(value: float | None) -> str:

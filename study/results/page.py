@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from functools import partial
@@ -44,26 +45,43 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
 }
 """Name to what is written there."""
 
+FIGURES = {
+    "curves": "Learning curves of GRPO and MCPO by setting and domain: means and 95% bands over the seeds",
+    "effects": "What training on one domain did to every domain, by setting; *: the interval leaves out 0",
+    "cosines": "Cosine between the gradients of two domains over the steps, by setting: means and 95% bands",
+    "methods": "Differences to GRPO of every method at the middle setting; filled: clear",
+    "sweep": "Differences to GRPO of every setting and variant; filled: clear",
+    "positives": "What chosen positives have in common with their anchors, against chance",
+}
+"""Figure to what it shows; its block is `figure-NAME`."""
+
 _BLOCK = re.compile(r"<!-- begin: (?P<name>[\w-]+) -->\n(?P<inside>.*?)<!-- end: (?P=name) -->", re.DOTALL)
 
 
-def filled(text: str, results: Results) -> str:
+def filled(text: str, results: Results, page: Path = PAGE) -> str:
     """Return the page with its blocks written from `results`.
+
+    Args:
+        text: The page.
+        results: What the blocks are written from.
+        page: Where it lies: links to figures begin there.
 
     Raises:
         RunError: A block that is not known, or one that does not end.
     """
+    links = {f"figure-{name}": partial(_figure, page=page, name=name) for name in FIGURES}
+    known: dict[str, Callable[[Results], str]] = {**BLOCKS, **links}
     begun = set(re.findall(r"<!-- begin: ([\w-]+) -->", text))
     closed = {match["name"] for match in _BLOCK.finditer(text)}
     for name in sorted(begun):
-        if name not in BLOCKS:
-            raise RunError(f"The page has a block `{name}`, which is not known; there are {', '.join(BLOCKS)}.")
+        if name not in known:
+            raise RunError(f"The page has a block `{name}`, which is not known; there are {', '.join(known)}.")
         if name not in closed:
             raise RunError(f"The page's block `{name}` does not end; expected <!-- end: {name} -->.")
 
     def write(match: re.Match[str]) -> str:
         name = match["name"]
-        return f"<!-- begin: {name} -->\n\n{BLOCKS[name](results)}\n\n<!-- end: {name} -->"
+        return f"<!-- begin: {name} -->\n\n{known[name](results)}\n\n<!-- end: {name} -->"
 
     return _BLOCK.sub(write, text)
 
@@ -77,4 +95,11 @@ def write_page(results: Path, page: Path = PAGE) -> None:
     if not (results / "machine.json").is_file():
         raise RunError(f"{results} holds no results; `python -m study results` writes them.")
     text = (page if page.is_file() else PAGE).read_text(encoding="utf-8")
-    write_text(page, filled(text, Results(results)))
+    write_text(page, filled(text, Results(results), page))
+
+
+def _figure(results: Results, *, page: Path, name: str) -> str:
+    file = results.folder / "figures" / f"{name}.svg"
+    if not file.is_file():
+        return "There is no figure of this yet."
+    return f"![{FIGURES[name]}]({os.path.relpath(file.absolute(), page.absolute().parent)})"

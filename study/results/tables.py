@@ -31,7 +31,7 @@ def headline(results: Results) -> str:
         for row in results.rows("headline", quantity=quantity)
     ]
     head = ["MCPO minus GRPO", "setting", "difference", "seeds with more", "p", "p (Holm, settings)", "p (sign flips)"]
-    return table(head, rows)
+    return table(head, rows, texts=2)
 
 
 def domains(results: Results) -> str:
@@ -60,7 +60,7 @@ def accuracies(results: Results) -> str:
             if row is not None:
                 cells = [estimate(row["accuracy"][d]) for d in names]
                 rows.append([setting, row["label"], str(len(row["seeds"])), *cells, estimate(row["mean"])])
-    return table(["held-out accuracy", "", "seeds", *names, "mean"], rows)
+    return table(["held-out accuracy", "", "seeds", *names, "mean"], rows, texts=2)
 
 
 def gains(results: Results) -> str:
@@ -89,7 +89,7 @@ def joint(results: Results) -> str:
             if found[MEAN] is not None:
                 cells = [estimate(found[d], plus=True) for d in [*names, MEAN]]
                 rows.append([setting, found[MEAN]["label"], str(found[MEAN]["seeds"]), *cells])
-    return table(["minus single-domain training", "", "seeds", *names, "mean"], rows)
+    return table(["minus single-domain training", "", "seeds", *names, "mean"], rows, texts=2)
 
 
 def methods(results: Results, name: str) -> str:
@@ -135,7 +135,7 @@ def effect_matrix(results: Results) -> str:
             found = {d: results.dial(setting, EFFECT, source, d) for d in names}
             if any(found.values()):
                 rows.append([setting, source, *(estimate(found[d], plus=True) for d in names)])
-    return table(["setting", "trained on", *(f"change in {name}" for name in names)], rows)
+    return table(["setting", "trained on", *(f"change in {name}" for name in names)], rows, texts=2)
 
 
 def families(results: Results) -> str:
@@ -145,7 +145,7 @@ def families(results: Results) -> str:
         for row in results.rows("dials_summary", comparison=setting, measure=EFFECT, minus=None, **{"from": "math"}):
             if row["convention"] and row["to"] != "math":
                 rows.append([setting, f"{row['to']}: {row['family']}", row["convention"], estimate(row, plus=True)])
-    return table(["trained on mathematics alone", "family", "convention", "change of held-out accuracy"], rows)
+    return table(["trained on mathematics alone", "family", "convention", "change of held-out accuracy"], rows, texts=3)
 
 
 def positives(results: Results) -> str:
@@ -163,7 +163,7 @@ def positives(results: Results) -> str:
         rows.append(cells)
     head = ["pairs of anchor and positive", "", "anchors with one"]
     head += [cell for name in ("both careful", "same strategy", "same opening") for cell in (name, "above chance")]
-    return table(head, rows)
+    return table(head, rows, texts=2)
 
 
 def openings(results: Results) -> str:
@@ -196,7 +196,7 @@ def term(results: Results) -> str:
         label = next(iter(found.values()))["label"]
         cells = [_short(found.get(name)) for name in names]
         rows.append([key["comparison"], label, *cells])
-    return table(["mean over the steps", "", *names.values()], rows)
+    return table(["mean over the steps", "", *names.values()], rows, texts=2)
 
 
 def geometry(results: Results) -> str:
@@ -211,7 +211,7 @@ def geometry(results: Results) -> str:
         ]
         for row in results.rows("geometry_summary")
     ]
-    return table(["", "measure", "start", "GRPO", "MCPO", "MCPO minus GRPO", "seeds"], rows)
+    return table(["", "measure", "start", "GRPO", "MCPO", "MCPO minus GRPO", "seeds"], rows, texts=2)
 
 
 def machine(results: Results) -> str:

@@ -33,7 +33,7 @@ def headline(results: Results) -> str:
     for quantity in HEADLINE_QUANTITIES:
         rows = [row for row in found if row["quantity"] == quantity]
         said = [f"{_word(row)} at `{row['comparison']}` ({estimate(row, plus=True)})" for row in rows]
-        lines.append(f"- {QUANTITIES[quantity].capitalize()}: MCPO is {'; '.join(said)}.")
+        lines.append(f"- {_upper(QUANTITIES[quantity])}: MCPO is {'; '.join(said)}.")
     return "\n".join(lines)
 
 
@@ -78,9 +78,13 @@ def dials(results: Results) -> str:
             gaps = [results.dial(a, measure, SOURCE_DOMAIN, domain, minus=b) for a, b in pairwise(EXPECTED)]
             clear = [f"`{row['comparison']}` and `{row['minus']}`" for row in gaps if row is not None and row["clear"]]
             told = f"clear between {listed(clear)}" if clear else "no step of it is clear over the seeds"
+            ends = results.dial(EXPECTED[0], measure, SOURCE_DOMAIN, domain, minus=EXPECTED[-1])
             order = ", ".join(f"{signed(mean)} (`{name}`)" for name, mean in zip(EXPECTED, means, strict=True))
             verdict = f"holds; {told}" if holds else "does not hold"
-            lines.append(f"- For {said}, math to {domain}, the expected order {verdict}: {order}.")
+            lines.append(
+                f"- For {said}, {SOURCE_DOMAIN} to {domain}, the expected order {verdict}: {order}; from end to end "
+                f"{estimate(ends, plus=True)}."
+            )
     return "\n".join(lines) or NONE
 
 
@@ -165,7 +169,7 @@ def _every_domain(results: Results) -> str:
             clear = [f"{d} {signed(row['value'])}" for d, row in found if row["clear"]]
             told = f"clear: {listed(clear)}" if clear else "none clear"
             said.append(f"at `{setting}` MCPO's mean is above GRPO's in {len(up)} of {len(found)} domains ({told})")
-    return f"{'; '.join(said).capitalize()}." if said else NONE
+    return f"{_upper('; '.join(said))}." if said else NONE
 
 
 def _joint(results: Results) -> str:
@@ -198,3 +202,7 @@ def _likeness(row: Mapping[str, Any]) -> str:
     way = "as often as by chance" if not row["clear"] else "more often than by chance" if row["excess"] > 0 else (
         "less often than by chance")  # fmt: skip
     return f"{way} ({share(row['value'])}, by chance {share(row['by_chance'])})"
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
