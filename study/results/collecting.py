@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from mcpo_rl.cli.machine import machine_facts
+from mcpo_rl.cli.machine import cpu_name
 from mcpo_rl.runs.files import write_text
 from mcpo_rl.runs.manifest import plain
 from study.results import dials, differences, geometry, positives, seeds, term
@@ -99,7 +99,7 @@ def _clean(value: Any, runs: Path) -> Any:
 
 def _machine(comparisons: Sequence[Compared]) -> dict[str, Any]:
     """Return with what the runs of each comparison were made, as their manifests say, and this machine's processor."""
-    return {"cpu": machine_facts()["cpu"], "comparisons": {c.name: _made_with(c) for c in comparisons}}
+    return {"cpu": cpu_name(), "comparisons": {c.name: _made_with(c) for c in comparisons}}
 
 
 def _made_with(compared: Compared) -> dict[str, Any]:

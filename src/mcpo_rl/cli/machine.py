@@ -19,7 +19,7 @@ def machine_facts() -> dict[str, Any]:
     """Return what a measurement has to say of its machine: system, cores, memory, Python, torch and its device."""
     return {
         "platform": platform.platform(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "python": platform.python_version(),
@@ -62,7 +62,8 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """Return the processor's name as the system has it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             match = re.search(r"^model name\s*:\s*(.+)$", file.read(), re.MULTILINE)
