@@ -1,0 +1,186 @@
+"""What the dials did, what positives have in common, and whether the term is at work: against numbers by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pytest
+from study.results.dials import summary_rows
+from study.results.files import read_csv
+from study.results.geometry import of_rollouts
+from study.results.geometry import summary_rows as geometry_summary
+from study.results.positives import structure
+from study.results.term import MEASURES
+from study.results.term import summary_rows as term_summary
+
+from mcpo_rl.data.procedural.conventions import Dials
+from mcpo_rl.runs import RolloutBatch
+
+
+def one(rows: list[dict[str, Any]], **equal: Any) -> dict[str, Any]:
+    found = [row for row in rows if all(row[key] == value for key, value in equal.items())]
+    assert len(found) == 1, f"{len(found)} rows have {equal}"
+    return found[0]
+
+
+EFFECT = {"measure": "effect", "from": "math", "to": "code", "family": None}
+
+
+@pytest.mark.parametrize(("setting", "carried"), [("shared", 4), ("middle", 0), ("conflict", -4), ("apart", 0)])
+def test_what_mathematics_did_to_code(results: Path, setting: str, carried: int) -> None:
+    found = one(read_csv(results / "dials_summary.csv"), comparison=setting, minus=None, **EFFECT)
+    # One of 16 more at seed 1: the mean over three seeds has a third of it.
+    assert found["value"] == pytest.approx((carried + 1 / 3) / 16, abs=1e-6)
+    assert found["seeds"] == 3
+
+
+def test_effects_by_family_name_the_convention(results: Path) -> None:
+    rows = [row for row in read_csv(results / "dials.csv") if row["comparison"] == "middle" and row["from"] == "math"]
+    conventions = {row["family"]: row["convention"] for row in rows if row["measure"] == "effect"}
+    assert conventions == {
+        None: None, "chain": "common", "linear": "common", "steps": "common", "branch": "reversed",
+        "boolean": "common", "knights": "reversed",
+    }  # fmt: skip
+
+
+def test_cosines_over_steps_and_seeds(results: Path) -> None:
+    rows = read_csv(results / "dials_summary.csv")
+    found = one(rows, comparison="apart", minus=None, measure="gradient cosine", to="code", **{"from": "math"})
+    # 0.01 t at steps 5, 10, 15, 20 and 0.1 more a seed.
+    assert found["value"] == pytest.approx(0.125 + 0.1, abs=1e-6)
+    steps = [row for row in read_csv(results / "dials.csv") if row["measure"] == "gradient cosine" and row["seed"] == 2]
+    assert {row["value"] for row in steps if row["to"] == "code" and row["step"] == 20} == {0.4}
+
+
+def test_settings_are_held_against_each_other_by_seed() -> None:
+    rows = [
+        {"comparison": setting, "seed": seed, "value": base + noise, **EFFECT}
+        for setting, base in (("shared", 0.3), ("apart", 0.1), ("conflict", 0.1))
+        for seed, noise in enumerate((0.0, 0.2, -0.2))
+    ]
+    rows += [{"comparison": "shared", "seed": 3, "value": 9.0, **EFFECT}]
+    rows[3]["value"] += 0.01
+    gaps = {(r["comparison"], r["minus"]): r for r in summary_rows(rows) if r["minus"]}
+    assert set(gaps) == {("shared", "apart"), ("shared", "conflict"), ("apart", "conflict")}
+    assert gaps["shared", "apart"]["value"] == pytest.approx(0.2 - 0.01 / 3), "seed 3 has no pair"
+    assert gaps["shared", "apart"]["clear"] is True and gaps["apart", "conflict"]["clear"] is False
+
+
+QUESTIONS = {"math": "m", "code": "c"}
+FAMILIES = {"m": "chain", "c": "branch"}
+
+
+def batch(rows: list[tuple[str, str, bool, list[int]]], usable: list[bool] | None = None) -> RolloutBatch:
+    """Rollouts of (domain, opening, correct, positives)."""
+    return RolloutBatch(
+        step=0,
+        prompts=[[{"role": "user", "content": QUESTIONS[domain]}] for domain, *_ in rows],
+        completions=[f"{opening}\nx" for _, opening, *_ in rows],
+        domains=[domain for domain, *_ in rows],
+        prompt_ids=list(range(len(rows))),
+        rewards=[1.0] * len(rows),
+        correct=[correct for _, _, correct, _ in rows],
+        usable=usable or [True] * len(rows),
+        positives=[chosen for *_, chosen in rows],
+        term={"temperature": 0.1},
+    )
+
+
+def test_what_positives_have_in_common() -> None:
+    # `branch` is reversed at conflict 1: there `brief:` announces care.
+    found = structure(
+        batch(
+            [
+                ("math", "steps:", True, [2, 3]),
+                ("math", "brief:", False, []),
+                ("code", "brief:", True, [0]),
+                ("code", "steps:", True, []),
+                ("code", "brief:", True, []),
+                ("code", "steps:", False, []),
+                ("code", "brief:", True, []),
+                ("code", "what?", True, []),
+            ],
+            usable=[True] * 6 + [False, True],
+        ),
+        FAMILIES,
+        Dials(conflict=1),
+    )
+    assert {name: found[name] for name in ("careful", "hasty", "correct_careful", "correct_hasty")} == {
+        "careful": 4, "hasty": 3, "correct_careful": 4, "correct_hasty": 1,
+    }  # fmt: skip
+    assert (found["anchors"], found["with_positive"], found["pairs"]) == (5, 2, 3)
+    # Pairs: 0-2 both careful, other words; 0-3 careful and hasty, same words; 2-0 both careful, other words.
+    assert (found["both_careful"], found["same_strategy"], found["same_opening"]) == pytest.approx(
+        (2 / 3, 2 / 3, 1 / 3)
+    )
+    # By chance rollout 0 would draw from rollouts 2, 3, 4 and 7 (6 is not usable), rollout 2 from rollout 0 alone.
+    assert found["both_careful_by_chance"] == pytest.approx((2 * 2 / 4 + 1) / 3)
+    assert found["same_opening_by_chance"] == pytest.approx((2 * 1 / 4 + 0) / 3)
+
+
+def test_two_hasty_ones_have_the_same_strategy() -> None:
+    found = structure(
+        batch([("math", "brief:", True, [1]), ("code", "steps:", True, []), ("code", "brief:", True, [])]),
+        FAMILIES,
+        Dials(conflict=1),
+    )
+    assert (found["both_careful"], found["same_strategy"], found["same_opening"]) == (0, 1, 0)
+    assert found["same_strategy_by_chance"] == found["same_opening_by_chance"] == 0.5
+
+
+def test_no_positive_no_shares() -> None:
+    found = structure(batch([("math", "steps:", True, []), ("code", "steps:", False, [])]), FAMILIES, Dials(shared=1))
+    assert found["pairs"] == 0 and "both_careful" not in found
+
+
+def test_positives_of_runs(results: Path) -> None:
+    rows = read_csv(results / "positives.csv")
+    assert {row["method"] for row in rows} == {"mcpo"}, "GRPO chooses none"
+    assert {row["step"] for row in rows} == {0, 10}
+    found = one(read_csv(results / "positives_summary.csv"), comparison="conflict", quantity="same opening")
+    assert found["value"] == found["by_chance"] == 1 and found["excess"] == 0
+
+
+def test_ten_steps_a_row(results: Path) -> None:
+    rows = [row for row in read_csv(results / "term.csv") if row["comparison"] == "shared" and row["seed"] == 0]
+    assert [(row["first_step"], row["last_step"], row["anchors"], row["without_anchor"]) for row in rows] == [
+        (1, 10, 5.4, 0.1), (11, 20, 6, 0),
+    ]  # fmt: skip
+    found = one(read_csv(results / "term_summary.csv"), comparison="shared", quantity="without_anchor")
+    assert found["value"] == 0.05
+
+
+def test_unequal_bins_weigh_their_steps() -> None:
+    rows = [
+        {"comparison": "c", "method": "m", "seed": 0, "first_step": 1, "last_step": 10, "anchors": 2.0},
+        {"comparison": "c", "method": "m", "seed": 0, "first_step": 11, "last_step": 12, "anchors": 8.0},
+    ]
+    rows = [dict.fromkeys([*MEASURES, "without_anchor"]) | row for row in rows]
+    assert [row["value"] for row in term_summary(rows, {})] == [pytest.approx(3.0)]
+
+
+def test_geometry_of_rollouts() -> None:
+    features = np.array([[1, 0], [2, 0], [0, 1], [0, 3], [np.nan, 0]], dtype=np.float32)
+    rows = [("math", "x", True, []), ("math", "x", True, []), ("code", "x", True, []), ("code", "x", True, [])]
+    found = of_rollouts(
+        RolloutBatch(**{**vars(batch([*rows, ("code", "x", True, [])])), "features": features})  # one is not finite
+    )
+    # Centres (1.5, 0) and (0, 2), variance 0.25 and 1 within, each (0.75, 1) from the middle: 1.5625 between.
+    assert found["domain_share"] == pytest.approx(1.5625 / (1.5625 + 0.625))
+    assert of_rollouts(batch(rows)) == {}
+
+
+def test_geometry_is_compared_at_the_last_step_that_both_have() -> None:
+    def row(method: str, seed: int, step: int, value: float) -> dict[str, Any]:
+        return {"comparison": "c", "on": "rollouts", "measure": "overlap", "method": method, "seed": seed, "step": step,
+                "value": value}  # fmt: skip
+
+    rows = [row(m, s, 0, 1.0) for m in ("grpo", "mcpo") for s in (0, 1)]
+    rows += [row("grpo", 0, 10, 0.5), row("grpo", 1, 10, 0.7), row("mcpo", 0, 10, 0.6), row("mcpo", 1, 10, 0.9)]
+    rows += [row("mcpo", 1, 20, 7.0)]
+    [found] = geometry_summary(rows)
+    assert (found["step"], found["start"], found["grpo"], found["mcpo"]) == (10, 1.0, 0.6, 0.75)
+    assert found["value"] == pytest.approx(fmean([0.1, 0.2]))

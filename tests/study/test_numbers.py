@@ -1,0 +1,165 @@
+"""The files of `results/` against numbers worked out by hand, and what must not be in them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from study.plan import SETTINGS
+from study.results.collecting import collect
+from study.results.differences import headline_rows
+from study.results.files import read_csv, without_paths, write_csv
+from study.results.reading import Compared, read_comparisons
+
+from mcpo_rl.errors import RunError
+
+
+def one(rows: list[dict[str, Any]], **equal: Any) -> dict[str, Any]:
+    found = [row for row in rows if all(row[key] == value for key, value in equal.items())]
+    assert len(found) == 1, f"{len(found)} rows have {equal}"
+    return found[0]
+
+
+def test_every_seed(results: Path) -> None:
+    rows = read_csv(results / "seeds.csv")
+    # 8 + 4 + 1 + 1 of 16 right; accuracies 0.2 + 0.03 t over 20 steps; GRPO's mean of two steps begins at 0.23 and
+    # ends at 0.59, so the target is 0.41, which 0.2 + 0.03 (t - 1/2) reaches at step 8.
+    found = one(rows, comparison="shared", method="mcpo", seed=1, domain="code")
+    assert (found["start"], found["final"], found["gain"]) == (0.5, 0.875, 0.375)
+    assert (found["auc"], found["steps_to_target"], found["rollouts"]) == (0.515, 8, 160)
+    assert found["tokens"] is found["seconds"] is None, "a run on the mixture has them for all domains together"
+    mean = one(rows, comparison="shared", method="mcpo", seed=1, domain="mean")
+    assert (mean["final"], mean["rollouts"], mean["tokens"], mean["seconds"]) == (0.875, 480, 2000, 10)
+    # Of specialists, each domain's is its own run; all together are the sum.
+    assert one(rows, comparison="shared", method="single", seed=0, domain="math")["tokens"] == 2000
+    assert one(rows, comparison="shared", method="single", seed=0, domain="mean")["tokens"] == 6000
+
+
+def test_learning_curves(results: Path) -> None:
+    rows = read_csv(results / "middle" / "curves.csv")
+    assert len(rows) == 3 * 3 * 3 * 20
+    assert one(rows, method="grpo", seed=2, domain="logic", step=7)["accuracy"] == pytest.approx(0.34)
+
+
+def test_differences(results: Path) -> None:
+    rows = read_csv(results / "differences.csv")
+    # MCPO minus GRPO is 1, 2 and 1 of 16: 1/12 on average, standard deviation 1/16 / sqrt(3), t(2) = 4.3027.
+    found = one(rows, comparison="shared", method="mcpo", minus="grpo", quantity="accuracy", domain="mean")
+    half = 4.302653 * (1 / 16 / 3**0.5) / 3**0.5
+    assert found["value"] == pytest.approx(1 / 12, abs=1e-6)
+    assert (found["low"], found["high"]) == pytest.approx((1 / 12 - half, 1 / 12 + half), abs=1e-6)
+    assert (found["seeds"], found["better"], found["tests"], found["clear"]) == (3, 3, 2, False)
+    worst = one(rows, comparison="shared", method="mcpo", minus="grpo", quantity="worst-domain gain", domain="mean")
+    assert worst["value"] == pytest.approx(1 / 12, abs=1e-6)
+
+
+def test_the_headline_is_corrected_over_the_settings(results: Path) -> None:
+    rows = [row for row in read_csv(results / "headline.csv") if row["quantity"] == "accuracy"]
+    assert [row["comparison"] for row in rows] == ["shared", "middle", "conflict"], "`apart` has no MCPO"
+    assert all(row["p_holm"] == pytest.approx(3 * row["p"], abs=1e-5) for row in rows)
+
+
+def _compared(name: str, gaps: list[float], problems: tuple[float, float]) -> Compared:
+    """A result in which MCPO minus GRPO is `gaps`, with that interval over the problems."""
+
+    def estimate(values: list[float]) -> dict[str, Any]:
+        return {"seeds": {str(seed): value for seed, value in enumerate(values)}, "over": "seeds"}
+
+    mean = {**estimate(gaps), "problems": {"low": problems[0], "high": problems[1]}}
+    rows = [
+        {"method": "grpo", "seeds": [0], "worst_domain_gain": estimate([0.0] * len(gaps)), "against": None},
+        {"method": "mcpo", "seeds": [0], "worst_domain_gain": estimate(gaps), "against": {"mean": mean}},
+    ]
+    data = {"rows": rows, "reference": "grpo", "domains": []}
+    return Compared(name=name, path=Path(name), data=data, recipe={}, variants={})
+
+
+def test_a_clear_headline_needs_both_intervals() -> None:
+    up, mixed = [0.10, 0.11, 0.12, 0.10], [0.1, -0.1, 0.05, -0.05]
+    compared = [_compared("shared", up, (0.02, 0.2)), _compared("middle", up, (-0.1, 0.3))]
+    rows = headline_rows([*compared, _compared("conflict", mixed, (0.1, 0.2))])
+    found = {(row["comparison"], row["quantity"]): row["clear"] for row in rows}
+    assert found["shared", "accuracy"]
+    assert not found["middle", "accuracy"], "over the problems it could be 0"
+    assert not found["conflict", "accuracy"]
+    assert found["middle", "worst-domain gain"], "of which there is no interval over problems"
+
+
+def test_the_same_runs_give_the_same_bytes_and_no_paths(runs: Path, results: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    collect(runs, again)
+    files = sorted(file.relative_to(again) for file in again.rglob("*") if file.is_file())
+    assert files == sorted(f.relative_to(results) for f in results.rglob("*") if f.is_file())
+    for file in files:
+        text = (again / file).read_text(encoding="utf-8")
+        assert text == (results / file).read_text(encoding="utf-8"), file
+        for word in (str(runs), "/somewhere", "some-host", "created"):
+            assert word not in text, f"{word} in {file}"
+
+
+def test_machine_and_models(results: Path) -> None:
+    shared = json.loads((results / "machine.json").read_text())["comparisons"]["shared"]
+    assert shared == {
+        "runs": 15, "cores": [4], "system": ["Linux x86_64"], "python": ["3.11.7"],
+        "packages": {"torch": "2.13.0", "trl": "1.16.0"},
+    }  # fmt: skip
+    assert json.loads((results / "models" / "conflict.json").read_text())["config"]["start"] == "skill"
+
+
+def test_dials_come_from_the_models_manifest(runs: Path) -> None:
+    comparisons, remarks = read_comparisons(runs)
+    assert remarks == []
+    assert {c.name: c.dials for c in comparisons} == dict(SETTINGS)
+
+
+def test_a_comparison_that_is_gone_leaves_nothing(runs: Path, tmp_path: Path) -> None:
+    fewer, out = tmp_path / "runs", tmp_path / "out"
+    fewer.mkdir()
+    shutil.copytree(runs / "apart", fewer / "apart")
+    (fewer / "begun").mkdir()
+    (fewer / "begun" / "comparison.yaml").write_text("methods: [grpo]\n")
+    (out / "old").mkdir(parents=True)
+    (out / "old" / "comparison.json").write_text("{}")
+    (out / "mine").mkdir()
+    said = collect(fewer, out)
+    assert not (out / "old").exists() and (out / "mine").exists() and (out / "apart" / "curves.csv").is_file()
+    assert any("begun has no comparison.json" in remark for remark in said)
+    assert any("old is removed" in remark for remark in said)
+
+
+def test_no_runs(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="holds no comparison with a finished run"):
+        collect(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_result(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "apart", tmp_path / "apart")
+    (tmp_path / "apart" / "comparison.json").write_text('{"format": ')
+    with pytest.raises(RunError, match=r"comparison\.json is damaged .*--plan"):
+        collect(tmp_path, tmp_path / "out")
+
+
+def test_csv_there_and_back(tmp_path: Path) -> None:
+    rows = [{"name": "a, b", "count": 3, "share": 0.1234567, "clear": True, "none": None}, {"share": float("nan")}]
+    write_csv(tmp_path / "t.csv", ["name", "count", "share", "clear", "none"], rows, digits=4)
+    assert (tmp_path / "t.csv").read_text() == 'name,count,share,clear,none\n"a, b",3,0.1235,yes,\n,,,,\n'
+    assert read_csv(tmp_path / "t.csv")[0] == {"name": "a, b", "count": 3, "share": 0.1235, "clear": True, "none": None}
+    write_csv(tmp_path / "t.csv", ["x"], [{"x": -0.00001}, {"x": 12.0}, {"x": 100.0}], digits=2)
+    assert (tmp_path / "t.csv").read_text() == "x\n0\n12\n100\n", "no minus zero, no zeros lost"
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("from /data/study/models/middle with", "from models/middle with"),
+        ("log in /home/me/x/y.log", "log in y.log"),
+        ("runs/mcpo/seed_0 and 3/4, 1 / 2", "runs/mcpo/seed_0 and 3/4, 1 / 2"),
+        ("https://example.org/a/b", "https://example.org/a/b"),
+    ],
+)
+def test_paths_of_the_machine(text: str, clean: str) -> None:
+    assert without_paths(text, Path("/data/study")) == clean
