@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from study.results import figures
 from study.results.figures import FIGURES
 from study.results.files import read_csv, write_csv
 from study.results.numbers import Results, estimate, signed
