@@ -64,8 +64,9 @@ def quick() -> list[Comparison]:
 def sweep() -> list[Comparison]:
     """Return the sweep of the settings and the variants of the method, on seeds that the study proper does not use."""
     variants = HERE / "sweep.yaml"
-    arms = ("grpo", "mcpo", *yaml.safe_load(variants.read_text(encoding="utf-8")))
-    return [replace(testbed("middle", {arms: range(100, 104)}), name="sweep", variants=variants)]
+    arms = tuple(yaml.safe_load(variants.read_text(encoding="utf-8")))
+    seeds = {("grpo", "mcpo"): range(100, 104), arms: range(100, 104)}
+    return [replace(testbed("middle", seeds), name="sweep", variants=variants)]
 
 
 PARTS = {"full": full, "quick": quick, "sweep": sweep}
