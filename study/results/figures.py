@@ -97,6 +97,9 @@ def cosines(results: Results) -> Figure | None:
             if setting in settings:
                 draw_band(pane, settings[setting], place, setting)
         pane.set(title=" · ".join(pair), xlabel="training step")
+    reach = max(abs(end) for pane in axes for end in pane.get_ylim())
+    for pane in axes:
+        pane.set_ylim(-reach, reach)
     axes[0].set_ylabel("gradient cosine")
     legend_below(figure, axes)
     return figure

@@ -199,9 +199,15 @@ def _geometry(results: Results) -> str:
 
 
 def _likeness(row: Mapping[str, Any]) -> str:
-    way = "as often as by chance" if not row["clear"] else "more often than by chance" if row["excess"] > 0 else (
-        "less often than by chance")  # fmt: skip
-    return f"{way} ({share(row['value'])}, by chance {share(row['by_chance'])})"
+    numbers = f"({share(row['value'])}, by chance {share(row['by_chance'])})"
+    if row["seeds"] < 3:
+        return f"at fewer than three seeds, too few to tell from chance, {numbers}"
+    way = (
+        "as often as by chance"
+        if not row["clear"]
+        else f"{'more' if row['excess'] > 0 else 'less'} often than by chance"
+    )
+    return f"{way} {numbers}"
 
 
 def _upper(text: str) -> str:

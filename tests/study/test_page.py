@@ -90,12 +90,13 @@ def test_writing_the_page(results: Path, tmp_path: Path) -> None:
 
 def test_figures(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "FIGURES", {name: FIGURES[name] for name in ("effects", "sweep")})
+    monkeypatch.setattr(figures, "FORMATS", ("svg",))
     copy = tmp_path / "results"
     shutil.copytree(results, copy)
     (copy / "figures").mkdir()
     (copy / "figures" / "sweep.svg").write_text("of runs that are gone")
     written = figures.write_figures(copy)
-    assert {file.name for file in written} == {"effects.png", "effects.svg"}
+    assert {file.name for file in written} == {"effects.svg"}
     assert not (copy / "figures" / "sweep.svg").exists()
     before = {file: file.read_bytes() for file in written}
     figures.write_figures(copy)
@@ -195,6 +196,8 @@ def test_headroom(copy: Path) -> None:
 def test_likeness_of_positives(copy: Path, excess: float, clear: bool, said: str) -> None:
     _change(copy / "positives_summary.csv", lambda row: {**row, "excess": excess, "clear": clear})
     assert f"the positives that MCPO chooses have {said}" in positives(Results(copy))
+    _change(copy / "positives_summary.csv", lambda row: {**row, "seeds": 2})
+    assert "too few to tell from chance" in positives(Results(copy)) and said not in positives(Results(copy))
 
 
 @pytest.mark.parametrize(("ratio", "said"), [(0.2, "neither drowned"), (0.001, ", drowned by"), (3.0, ", dominating")])
