@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from study.plan import SETTINGS
 
 from mcpo_rl.comparison.budget import Batch
 from mcpo_rl.comparison.plan import Plan, Task
@@ -22,6 +21,7 @@ from mcpo_rl.data.procedural.conventions import FAMILIES_USED
 from mcpo_rl.data.sources.loading import load_problems
 from mcpo_rl.runs import RolloutBatch, RunDirectory, directory
 from mcpo_rl.scores import ProblemScore
+from study.plan import SETTINGS
 
 STEPS = 20
 START = 8

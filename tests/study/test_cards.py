@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from study.bases import SKILL
 
 import mcpo_rl.models
+from study.bases import SKILL
 
 CARDS = {"tiny": Path(mcpo_rl.models.__file__).parent / "tiny", "skill": SKILL}
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from mcpo_rl.data.procedural.conventions import Dials
+from mcpo_rl.runs import RolloutBatch
 from study.results.dials import summary_rows
 from study.results.files import read_csv
 from study.results.geometry import of_rollouts
@@ -15,9 +18,6 @@ from study.results.geometry import summary_rows as geometry_summary
 from study.results.positives import structure
 from study.results.term import MEASURES
 from study.results.term import summary_rows as term_summary
-
-from mcpo_rl.data.procedural.conventions import Dials
-from mcpo_rl.runs import RolloutBatch
 
 
 def one(rows: list[dict[str, Any]], **equal: Any) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mcpo_rl.errors import RunError
 from study.plan import SETTINGS
 from study.results.collecting import collect
 from study.results.differences import headline_rows
 from study.results.files import read_csv, without_paths, write_csv
 from study.results.reading import Compared, read_comparisons
-
-from mcpo_rl.errors import RunError
 
 
 def one(rows: list[dict[str, Any]], **equal: Any) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mcpo_rl.errors import RunError
 from study.results import figures
 from study.results.figures import FIGURES
 from study.results.files import read_csv, write_csv
@@ -17,8 +19,6 @@ from study.results.numbers import Results, estimate, signed
 from study.results.page import BLOCKS, PAGE, filled, write_page
 from study.results.page import FIGURES as SHOWN
 from study.results.verdicts import dials, headline, headroom, methods, positives, term
-
-from mcpo_rl.errors import RunError
 
 ROOT = PAGE.parents[1]
 
