@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mcpo_rl.errors import MCPOError
 from study import plan
-from study.bases import make_bases
+from study.bases import make_bases, probe_set
 from study.commands import CommandFailed, run
 from study.plan import Comparison
 
@@ -64,6 +64,7 @@ def compare(comparison: Comparison, runs: Path, models: Path, *, jobs: int) -> N
             changes = dict(comparison.changes)
             if comparison.setting is not None:
                 changes["model"] = str(models / comparison.setting)
+                changes["probe.completions"] = str(probe_set(models, comparison.setting))
             words += [word for key, value in changes.items() for word in (f"--{key}", value)]
         run(words)
 
