@@ -7,6 +7,7 @@ TORCH ?=
 # Test processes; each computes on one thread.
 JOBS ?= 2
 SOURCES = src tests examples study
+QUICK_STUDY = quick results --runs runs/study-quick --results runs/study-quick/results --page runs/study-quick/results.md
 
 export TORCH
 # Set, it would have each of the many processes of the tests compile torch anew: 15 seconds before anything begins.
@@ -72,7 +73,7 @@ bench: install-dev ## measure overhead, exactness, scaling and the sandbox; writ
 	$(BIN)/mcpo-rl bench --output runs/bench.json
 
 study: install-dev ## run or go on with the study of docs/results.md (hours), then write results/; QUICK=1: a quarter of an hour
-	$(BIN)/python -m study $(if $(QUICK),quick --runs runs/study-quick,full sweep results)
+	$(BIN)/python -m study $(if $(QUICK),$(QUICK_STUDY),full sweep results)
 
 clean: ## remove .venv, caches and build outputs; runs/ stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

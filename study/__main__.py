@@ -93,8 +93,8 @@ def _arguments() -> argparse.Namespace:
         + ", ".join(plan.PARTS)
         + "".join(f"; {name}: {about}" for name, about in WRITTEN.items())
         + ".",
-        epilog="Example: python -m study quick results --runs runs/quick --results runs/quick/results "
-        "--page runs/quick/results.md",
+        epilog="Example: python -m study quick results --runs runs/study-quick --results "
+        "runs/study-quick/results --page runs/study-quick/results.md",
     )
     parser.add_argument("parts", nargs="*", default=["full"], metavar="PART", help="default: full")
     parser.add_argument("--runs", type=Path, default=Path("runs/study"), help="where runs go (default runs/study)")

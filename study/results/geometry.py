@@ -14,7 +14,7 @@ import numpy as np
 
 from mcpo_rl.analysis.geometry.measures import alignment, distances, overlap
 from mcpo_rl.analysis.geometry.rows import ProbeRows
-from mcpo_rl.comparison.seeds import over_seeds, paired_over_seeds
+from mcpo_rl.comparison.seeds import corrected, over_seeds, paired_over_seeds
 from mcpo_rl.runs import RolloutBatch, RunDirectory
 from study.results.files import Row
 from study.results.reading import Compared
@@ -25,26 +25,16 @@ ON_PROBE = ("separability", "verdict_transfer", "cka")
 """Measured on a probe set only: they ask for many problems, or for the same rollouts at every step."""
 COLUMNS = ("comparison", "method", "seed", "step", "on", "measure", "value")
 SUMMARY_COLUMNS = (
-    "comparison",
-    "on",
-    "measure",
-    "step",
-    "seeds",
-    "start",
-    "grpo",
-    "mcpo",
-    "value",
-    "low",
-    "high",
-    "clear",
-)
+    "comparison", "on", "measure", "step", "seeds", "start", "grpo", "mcpo", "value", "low", "high", "p", "p_holm",
+    "tests", "clear",
+)  # fmt: skip
 
 
 def geometry_rows(compared: Compared) -> Iterator[Row]:
     """Yield the measures of GRPO's and MCPO's runs at every step that has them."""
     for method in METHODS:
         for seed, _, run in compared.runs(method):
-            for step, on, measured in _measured(run):
+            for step, on, measured in measured_of(run):
                 for name in (*MEASURES, *ON_PROBE):
                     if name in measured:
                         start = {"comparison": compared.name, "method": method, "seed": seed, "step": step, "on": on}
@@ -52,11 +42,12 @@ def geometry_rows(compared: Compared) -> Iterator[Row]:
 
 
 def summary_rows(rows: Sequence[Row]) -> Iterator[Row]:
-    """Yield MCPO minus GRPO at the last step that both have, paired over the seeds."""
-    found: dict[tuple[str, str, str], dict[tuple[str, int, int], float]] = defaultdict(dict)
+    """Yield MCPO minus GRPO at the last step that both have, paired over the seeds; p adjusted for all measures."""
+    found: dict[Key, dict[tuple[str, int, int], float]] = defaultdict(dict)
     for row in rows:
         found[row["comparison"], row["on"], row["measure"]][row["method"], row["seed"], row["step"]] = row["value"]
-    for (comparison, on, measure), values in found.items():
+    gaps, means = {}, {}
+    for key, values in found.items():
         steps = [{step for method, _, step in values if method == name} for name in METHODS]
         both = steps[0] & steps[1]
         if not both:
@@ -66,14 +57,20 @@ def summary_rows(rows: Sequence[Row]) -> Iterator[Row]:
         gap = paired_over_seeds({seed: mcpo[seed] - grpo[seed] for seed in mcpo if seed in grpo})
         if gap.seeds:
             start = {seed: v for (_, seed, step), v in values.items() if step == first and seed in gap.seeds}
-            means = {"start": over_seeds(start).value, "grpo": over_seeds(grpo).value, "mcpo": over_seeds(mcpo).value}
-            yield {
-                "comparison": comparison, "on": on, "measure": measure, "step": last, "seeds": len(gap.seeds), **means,
-                "value": gap.value, "low": gap.low, "high": gap.high, "clear": gap.clear,
-            }  # fmt: skip
+            gaps[key] = gap
+            means[key] = {"step": last, "start": over_seeds(start).value}
+            means[key] |= {"grpo": over_seeds(grpo).value, "mcpo": over_seeds(mcpo).value}
+    for key, gap in corrected(gaps).items():
+        names = dict(zip(("comparison", "on", "measure"), key, strict=True))
+        numbers = {"value": gap.value, "low": gap.low, "high": gap.high, "p": gap.p, "p_holm": gap.p_holm}
+        yield names | means[key] | numbers | {"seeds": len(gap.seeds), "tests": gap.family, "clear": gap.clear}
 
 
-def _measured(run: RunDirectory) -> Iterator[tuple[int, str, dict[str, float]]]:
+Key = tuple[str, str, str]
+"""Comparison, what it was measured on, measure."""
+
+
+def measured_of(run: RunDirectory) -> Iterator[tuple[int, str, dict[str, float]]]:
     """Yield step, what was measured on, and measure to value: of the probe set where the run has one."""
     probed = [line for line in run.read_metrics() if any(key.startswith("probe/") for key in line)]
     for line in probed:

@@ -204,14 +204,15 @@ def geometry(results: Results) -> str:
     rows = [
         [
             row["comparison"],
-            row["measure"].replace("_", " "),
+            f"{row['measure'].replace('_', ' ')} ({row['on']})",
             *(share(row[name]) for name in ("start", *METHODS)),
             estimate(row, plus=True),
+            probability(row["p_holm"]),
             str(row["seeds"]),
         ]
         for row in results.rows("geometry_summary")
     ]
-    return table(["", "measure", "start", "GRPO", "MCPO", "MCPO minus GRPO", "seeds"], rows, texts=2)
+    return table(["", "measure", "start", "GRPO", "MCPO", "MCPO minus GRPO", "p (Holm)", "seeds"], rows, texts=2)
 
 
 def machine(results: Results) -> str:

@@ -195,7 +195,7 @@ def _geometry(results: Results) -> str:
         else "MCPO differs clearly from GRPO in none of them"
     )
     where = f"on the {on}, at the last step kept"
-    return f"Of {len(found)} measures ({where}), {told}; these are not corrected for their number."
+    return f"Of {len(found)} measures ({where}), {told} (p adjusted for their number)."
 
 
 def _likeness(row: Mapping[str, Any]) -> str:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from mcpo_rl.data.procedural.conventions import Dials
-from mcpo_rl.runs import RolloutBatch
+from mcpo_rl.runs import RolloutBatch, RunDirectory
 from study.results.dials import summary_rows
 from study.results.files import read_csv
-from study.results.geometry import of_rollouts
+from study.results.geometry import measured_of, of_rollouts
 from study.results.geometry import summary_rows as geometry_summary
 from study.results.positives import structure
 from study.results.term import MEASURES
@@ -184,3 +184,24 @@ def test_geometry_is_compared_at_the_last_step_that_both_have() -> None:
     [found] = geometry_summary(rows)
     assert (found["step"], found["start"], found["grpo"], found["mcpo"]) == (10, 1.0, 0.6, 0.75)
     assert found["value"] == pytest.approx(fmean([0.1, 0.2]))
+    assert found["tests"] == 1 and found["p_holm"] == found["p"]
+    alone = found["p"]
+    [found, _] = geometry_summary([*rows, *({**row, "measure": "alignment"} for row in rows)])
+    assert (found["tests"], found["p_holm"]) == (2, pytest.approx(2 * alone)), "one more measure, one more chance"
+
+
+def test_a_probe_set_goes_before_rollouts(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    rollouts = batch(
+        [("math", "x", True, []), ("math", "x", True, []), ("code", "x", True, []), ("code", "x", True, [])]
+    )
+    features = np.arange(8, dtype=np.float32).reshape(4, 2)
+    run.write_rollouts(RolloutBatch(**{**vars(rollouts), "features": features}))
+    assert [(step, on) for step, on, _ in measured_of(run)] == [(0, "rollouts")]
+    run.append_metrics({"step": 0, "probe/overlap": 0.5, "probe/cka": None})
+    run.append_metrics({"step": 1, "loss": 1.0})
+    run.append_metrics({"step": 20, "probe/overlap": 0.7, "probe/cka": 0.9})
+    assert list(measured_of(run)) == [
+        (0, "probe set", {"overlap": 0.5}),
+        (20, "probe set", {"overlap": 0.7, "cka": 0.9}),
+    ]
