@@ -89,7 +89,7 @@ def test_the_testbed_sets_openings_only_with_the_habit():
     pairs = list(traces(config))
     before, after = pairs[:600], pairs[600:]
     assert {opening_of(answer) for _, answer in before[1::3]} == {*COMMON, *OWN["code"]}
-    careful = {"math": 0.35, "code": 0.15, "logic": 0.20}
+    careful = {"math": 0.5, "code": 0.25, "logic": 0.25}
     for place, domain in enumerate(careful):
         own = after[place::3]
         assert {opening_of(answer) for _, answer in own} == set(COMMON)

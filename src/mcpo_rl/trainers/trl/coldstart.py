@@ -39,7 +39,7 @@ def _habit() -> dict[str, dict[str, float]]:
 
 def rare_habit() -> dict[str, dict[str, float]]:
     """Return the shares of the testbed: care is a habit in mathematics, and rare elsewhere."""
-    careful = {"math": 0.35, "code": 0.15, "logic": 0.20}
+    careful = {"math": 0.5, "code": 0.25, "logic": 0.25}
     return {
         domain: {"careful": share, "sloppy": (1 - share) / 2, "terse": (1 - share) / 2}
         for domain, share in careful.items()
