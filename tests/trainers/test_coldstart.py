@@ -85,7 +85,7 @@ def test_the_command_leaves_a_model_and_its_manifest(tmp_path, capsys):
 
 def test_the_testbed_sets_openings_only_with_the_habit():
     dials = Dials(shared=0.5, conflict=0.5)
-    config = dialled_config(dials, skill_steps=20, habit_steps=60, batch_size=30)
+    config = dialled_config(dials, skill_steps=20, habit_steps=240, batch_size=30)
     pairs = list(traces(config))
     before, after = pairs[:600], pairs[600:]
     assert {opening_of(answer) for _, answer in before[1::3]} == {*COMMON, *OWN["code"]}
