@@ -58,7 +58,9 @@ def add_parser(subparsers: Any) -> None:
     read = parser.add_argument_group("the hidden states")
     read.add_argument("--model", metavar="M", help="the base model, where the run does not say")
     read.add_argument("--layer", type=int, metavar="L", help="decoder layer, -1 is the last (as in training)")
-    read.add_argument("--pooling", choices=("mean", "last", "lines"), help="over the completion's tokens (as in training)")
+    read.add_argument(
+        "--pooling", choices=("mean", "last", "lines"), help="over the completion's tokens (as in training)"
+    )
     read.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="weights' type (default float32)")
     read.add_argument("--batch-size", type=_positive, default=16, metavar="B", help="rollouts at a time (16)")
     read.add_argument("--output", type=Path, metavar="DIR", help="where they go (default RUN/probe)")
