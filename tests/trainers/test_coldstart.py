@@ -109,3 +109,30 @@ def test_a_cold_start_goes_on_from_a_model(tmp_path):
     moved = [(value - start[name]).abs().max().item() for name, value in model.named_parameters()]
     assert 0 < max(moved) < 0.05, "from the model's weights, not from fresh ones"
     assert tokenizer.get_vocab() == load_tokenizer("builtin:tiny").get_vocab()
+
+
+def test_a_lora_is_merged_and_nothing_else_moves(tmp_path):
+    pytest.importorskip("peft")
+    config = ColdStartConfig(start="builtin:tiny", lora_rank=2, skill_steps=0, habit_steps=2, batch_size=6)
+    before, _ = load_model_and_tokenizer("builtin:tiny", dtype="bfloat16")
+    model, _, _ = cold_start(config, tmp_path / "base")
+    assert not hasattr(model, "peft_config")
+    after, _ = load_model_and_tokenizer(str(tmp_path / "base"), dtype="bfloat16")
+    start = dict(before.named_parameters())
+    moved = {name for name, value in after.named_parameters() if not value.equal(start[name])}
+    assert moved
+    assert all("proj" in name for name in moved), "the embeddings, the head and the norms are not the LoRA's"
+
+
+def test_a_lora_needs_a_model_to_go_on_from():
+    with pytest.raises(ConfigError, match="a `start`"):
+        ColdStartConfig(lora_rank=8)
+
+
+@pytest.mark.parametrize(
+    ("families", "complaint"),
+    [("chain,sudoku", "there is no family `sudoku`"), ("chain,steps", "no family of domain logic")],
+)
+def test_families_that_do_not_do(tmp_path, capsys, families, complaint):
+    assert main(["coldstart", "--output", str(tmp_path / "model"), "--families", families, "--quiet"]) == 2
+    assert complaint in capsys.readouterr().err

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcpo_rl.errors import RunError
+from mcpo_rl.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from mcpo_rl.trainers.trl.coldstart import ColdStartConfig
@@ -43,6 +43,13 @@ def add_parser(subparsers: Any) -> None:
         help="of the testbed (docs/testbed.md): share of families with math's openings",
     )
     parser.add_argument("--conflict", type=float, metavar="X", help="share of families where they mean the opposite")
+    parser.add_argument(
+        "--families", metavar="NAMES", help="such as chain,steps,boolean (default: all)"
+    )
+    parser.add_argument(
+        "--lora-rank", type=int, metavar="R", help="train a LoRA of the model of --start"
+    )
+    parser.add_argument("--batch-size", type=int, metavar="N", help="traces of a step (96)")
     parser.add_argument("--learning-rate", type=float, metavar="X", help="peak of the schedule")
     parser.add_argument("--skill-steps", type=int, metavar="N", help="optimizer steps on mostly careful traces")
     parser.add_argument(
@@ -83,12 +90,33 @@ def _config(args: argparse.Namespace) -> ColdStartConfig:
     from mcpo_rl.data.procedural.conventions import Dials
     from mcpo_rl.trainers.trl.coldstart import ColdStartConfig, dialled_config
 
-    asked = ("start", "learning_rate", "skill_steps", "habit_steps")
-    settings = {name: value for name in asked if (value := getattr(args, name)) is not None}
+    asked = ("start", "lora_rank", "batch_size", "learning_rate", "skill_steps", "habit_steps")
+    settings: dict[str, Any] = {name: value for name in asked if (value := getattr(args, name)) is not None}
+    if args.families is not None:
+        settings["families"] = _families(args.families.split(","))
     if args.shared is None and args.conflict is None:
         return ColdStartConfig(seed=args.seed, **settings)
     dials = Dials(shared=args.shared or 0.0, conflict=args.conflict or 0.0)
     return dialled_config(dials, seed=args.seed, **settings)
+
+
+def _families(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the asked families by domain.
+
+    Raises:
+        ConfigError: There is no family of a name, or none of a domain is asked for.
+    """
+    from mcpo_rl.data.procedural import families_of
+
+    known = {domain: [family.name for family in families_of(domain)] for domain in DOMAINS}
+    chosen = {domain: [name for name in names if name in known[domain]] for domain in DOMAINS}
+    unknown = [name for name in names if not any(name in of_domain for of_domain in chosen.values())]
+    empty = [domain for domain in DOMAINS if not chosen[domain]]
+    if unknown or empty:
+        there = "; ".join(f"{domain}: {', '.join(of_domain)}" for domain, of_domain in known.items())
+        wrong = f"there is no family `{unknown[0]}`" if unknown else f"no family of domain {empty[0]} is asked for"
+        raise ConfigError(f"--families: {wrong}; expected some of every domain ({there}).")
+    return chosen
 
 
 def _accuracy(

@@ -7,6 +7,7 @@ between the domains). What is left to learn by reward is when to use what the mo
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcpo_rl.data.procedural import Family, Instance, Strategy, draw_instances
 from mcpo_rl.data.procedural.conventions import FAMILIES_USED, Dials, unannounced
-from mcpo_rl.errors import ConfigError
+from mcpo_rl.errors import ConfigError, MissingDependencyError
 from mcpo_rl.models import load_model_and_tokenizer
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class ColdStartConfig:
     for."""
     start: str | None = None
     """A model to go on from (its tokenizer and shape are kept); fresh weights and a new tokenizer where None."""
+    lora_rank: int | None = None
+    """Rank of a LoRA on all linear layers of `start`, whose own weights are frozen in bfloat16; it is merged into them
+    at the end. Where None all weights are trained, in float32."""
     vocab_size: int = 640
     """Size of the byte-level BPE vocabulary."""
     hidden_size: int = 128
@@ -90,6 +94,8 @@ class ColdStartConfig:
                 raise ConfigError(
                     f"habit[{domain!r}] is {dict(shares)}; expected shares of careful, sloppy and terse that sum to 1."
                 )
+        if self.lora_rank is not None and (self.start is None or self.lora_rank < 1):
+            raise ConfigError(f"lora_rank is {self.lora_rank}; expected at least 1, and a `start` to train it on.")
 
 
 def dialled_config(dials: Dials, **settings: Any) -> ColdStartConfig:
@@ -225,7 +231,7 @@ def cold_start(
         tokenizer = build_tokenizer(config)
         model = build_model(config, tokenizer)
     else:
-        model, tokenizer = load_model_and_tokenizer(config.start)
+        model, tokenizer = load_model_and_tokenizer(config.start, dtype="bfloat16" if config.lora_rank else None)
         set_seed(config.seed)
     dataset = Dataset.from_dict(encode(tokenizer, traces(config)))
     with tempfile.TemporaryDirectory() as scratch:
@@ -241,7 +247,7 @@ def cold_start(
             adam_beta2=0.98,
             max_grad_norm=1.0,
             gradient_checkpointing=False,
-            bf16=False,
+            bf16=config.lora_rank is not None,
             use_cpu=True,
             # The order of the traces is the curriculum.
             train_sampling_strategy="sequential",
@@ -254,11 +260,28 @@ def cold_start(
             remove_unused_columns=False,
         )
         trainer = SFTTrainer(
-            model=model, args=arguments, train_dataset=dataset, processing_class=tokenizer, callbacks=callbacks
+            model=model,
+            args=arguments,
+            train_dataset=dataset,
+            processing_class=tokenizer,
+            callbacks=callbacks,
+            peft_config=_lora(config.lora_rank),
         )
         if callbacks:
             trainer.remove_callback(PrinterCallback)  # the callbacks show the progress
         trainer.train()
+        if config.lora_rank is not None:
+            model = trainer.model.merge_and_unload()
     model.save_pretrained(output_dir)
     tokenizer.save_pretrained(output_dir)
     return model, tokenizer, trainer.state.log_history
+
+
+def _lora(rank: int | None) -> Any:
+    if rank is None:
+        return None
+    if importlib.util.find_spec("peft") is None:
+        raise MissingDependencyError("a cold start with a LoRA needs the package peft: `pip install 'mcpo-rl[peft]'`.")
+    from peft import LoraConfig
+
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
