@@ -43,12 +43,8 @@ def add_parser(subparsers: Any) -> None:
         help="of the testbed (docs/testbed.md): share of families with math's openings",
     )
     parser.add_argument("--conflict", type=float, metavar="X", help="share of families where they mean the opposite")
-    parser.add_argument(
-        "--families", metavar="NAMES", help="such as chain,steps,boolean (default: all)"
-    )
-    parser.add_argument(
-        "--lora-rank", type=int, metavar="R", help="train a LoRA of the model of --start"
-    )
+    parser.add_argument("--families", metavar="NAMES", help="such as chain,steps,boolean (default: all)")
+    parser.add_argument("--lora-rank", type=int, metavar="R", help="train a LoRA of the model of --start")
     parser.add_argument("--batch-size", type=int, metavar="N", help="traces of a step (96)")
     parser.add_argument("--learning-rate", type=float, metavar="X", help="peak of the schedule")
     parser.add_argument("--skill-steps", type=int, metavar="N", help="optimizer steps on mostly careful traces")
