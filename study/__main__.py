@@ -29,8 +29,7 @@ def main() -> int:
     comparisons = [comparison for part in arguments.parts if part in plan.PARTS for comparison in plan.PARTS[part]()]
     models = arguments.runs / "models"
     try:
-        settings = [comparison.setting for comparison in comparisons if comparison.setting is not None]
-        make_bases(settings, models, jobs=arguments.jobs)
+        make_bases([comparison.base for comparison in comparisons], models, jobs=arguments.jobs)
         for comparison in comparisons:
             compare(comparison, arguments.runs, models, jobs=arguments.jobs)
         for part in (part for part in WRITTEN if part in arguments.parts):
@@ -61,11 +60,9 @@ def compare(comparison: Comparison, runs: Path, models: Path, *, jobs: int) -> N
         words += [] if known else ["--output", str(directory)]
         words += [] if comparison.variants is None else ["--variants", str(comparison.variants)]
         if not known:
-            changes = dict(comparison.changes)
-            if comparison.setting is not None:
-                changes["model"] = str(models / comparison.setting)
-                changes["probe.completions"] = str(probe_set(models, comparison.setting))
-            words += [word for key, value in changes.items() for word in (f"--{key}", value)]
+            words += ["--model", str(models / comparison.base)]
+            if comparison.base in plan.SETTINGS:
+                words += ["--probe.completions", str(probe_set(models, comparison.base))]
         run(words)
 
 

@@ -1,13 +1,15 @@
-"""The base models of the settings: one skill, and for each setting of the dials its habit, openings and probe set."""
+"""The base models: one skill, and for each setting of the dials its habit, openings and probe set; and SmolLM2's."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 from mcpo_rl.config import load_recipe
+from mcpo_rl.data.procedural.conventions import FAMILIES_USED
 from mcpo_rl.data.sources import read_source
 from mcpo_rl.runs.files import write_text
 from mcpo_rl.types import Problem
@@ -20,21 +22,29 @@ HABIT_STEPS = 120
 RECIPE = HERE / "testbed.yaml"
 
 
-def make_bases(settings: Sequence[str], models: Path, *, jobs: int) -> None:
-    """Make the base models that are missing, and for each the rollouts whose representations its runs follow.
+SMOLLM2 = (
+    "--start", "builtin:smollm2-135m", "--lora-rank", "32", "--families", ",".join(chain(*FAMILIES_USED.values())),
+    "--batch-size", "12", "--skill-steps", "40", "--habit-steps", "20", "--learning-rate", "1e-3",
+    "--eval-problems", "12", "--eval-samples", "3",
+)  # fmt: skip
+"""SmolLM2's cold start: without one, its answers are seldom in a form that a verifier can read."""
+
+
+def make_bases(names: Sequence[str], models: Path, *, jobs: int) -> None:
+    """Make the base models that are missing, and for each setting the rollouts whose representations its runs follow.
 
     Args:
-        settings: Names of `SETTINGS`.
+        names: Names of `SETTINGS`, or `smollm2`.
         models: Where they go, each in a directory of its name.
         jobs: Processes at a time.
 
     Raises:
         CommandFailed: One could not be made.
     """
-    names = list(dict.fromkeys(settings))
+    names = list(dict.fromkeys(names))
     missing = [name for name in names if not (models / name / "manifest.json").is_file()]
     run_side_by_side({name: _cold_start(name, models / name) for name in missing}, models, jobs=jobs)
-    missing = [name for name in names if not probe_set(models, name).is_file()]
+    missing = [name for name in names if name in SETTINGS and not probe_set(models, name).is_file()]
     if missing:
         problems = models / "heldout.jsonl"
         _write_heldout(problems)
@@ -48,9 +58,12 @@ def probe_set(models: Path, name: str) -> Path:
 
 
 def _cold_start(name: str, output: Path) -> list[str]:
+    words = ["coldstart", "--output", str(output)]
+    if name not in SETTINGS:
+        return [*words, *SMOLLM2]
     dials = SETTINGS[name]
     return [
-        "coldstart", "--output", str(output), "--start", str(SKILL), "--skill-steps", "0", "--habit-steps",
+        *words, "--start", str(SKILL), "--skill-steps", "0", "--habit-steps",
         str(HABIT_STEPS), "--shared", f"{dials.shared:g}", "--conflict", f"{dials.conflict:g}", "--eval-problems", "80",
     ]  # fmt: skip
 

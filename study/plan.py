@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -32,17 +32,15 @@ class Comparison:
     recipe: Path
     seeds: Mapping[tuple[str, ...], range]
     """Methods to their seeds, in the order in which they are run."""
-    setting: str | None = None
-    """Whose base model it starts from; None: the recipe's."""
+    base: str
+    """The base model it starts from: of a setting, or `smollm2`."""
     variants: Path | None = None
     """Definitions of methods that are not built in."""
-    changes: Mapping[str, str] = field(default_factory=dict)
-    """Keys of the recipe that are set otherwise."""
 
 
 def testbed(setting: str, seeds: Mapping[tuple[str, ...], range]) -> Comparison:
     """Return a comparison at a setting of the dials."""
-    return Comparison(name=setting, recipe=HERE / "testbed.yaml", setting=setting, seeds=seeds)
+    return Comparison(name=setting, recipe=HERE / "testbed.yaml", base=setting, seeds=seeds)
 
 
 def full() -> list[Comparison]:
@@ -69,5 +67,11 @@ def sweep() -> list[Comparison]:
     return [replace(testbed("middle", seeds), name="sweep", variants=variants)]
 
 
-PARTS = {"full": full, "quick": quick, "sweep": sweep}
+def smollm2() -> list[Comparison]:
+    """Return GRPO against MCPO on a real small LLM."""
+    recipe = HERE / "smollm2.yaml"
+    return [Comparison(name="smollm2", recipe=recipe, base="smollm2", seeds={("grpo", "mcpo"): range(3)})]
+
+
+PARTS = {"full": full, "quick": quick, "sweep": sweep, "smollm2": smollm2}
 """What `python -m study PART` runs."""
