@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from dataclasses import fields
 from types import SimpleNamespace
 from typing import Any
 
@@ -171,21 +172,35 @@ class Reference:
 
     # -- the contrastive loss ------------------------------------------------------------------------------------------
 
+    def _rows_of_the_pool(self) -> list[list[int]]:
+        """Return the rollouts of every row: one, or where prompts are the anchors all correct ones of a prompt."""
+        right = [i for i in range(len(self.rollouts)) if self.counts[i] and self.rewards[i] >= 1]
+        if self.scenario.options.get("anchors") != "prompt":
+            return [[i] for i in range(len(self.rollouts))]
+        of_prompt: dict[str, list[int]] = {}
+        for i in right:
+            of_prompt.setdefault(self.rollouts[i]["prompt"], []).append(i)
+        return [*of_prompt.values(), *([i] for i in range(len(self.rollouts)) if i not in right)]
+
     def _contrastive_loss(self, features: torch.Tensor, head: Tensors) -> torch.Tensor:
+        rows = self._rows_of_the_pool()
+        features = torch.stack([features[row].mean(dim=0) for row in rows])
+        first = [row[0] for row in rows]
         weights = {name: value.to(self.dtype) for name, value in head.items()}
         inner = F.layer_norm(features, features.shape[1:]) @ weights["inner.weight"].T + weights["inner.bias"]
         outer = F.gelu(inner) @ weights["outer.weight"].T + weights["outer.bias"]
         z = outer / outer.norm(dim=1, keepdim=True)
-        domains = [rollout["domain"] for rollout in self.rollouts]
-        prompts = [rollout["prompt"] for rollout in self.rollouts]
+        domains, prompts = ([self.rollouts[i][key] for i in first] for key in ("domain", "prompt"))
         pool = SimpleNamespace(
             features=features.detach(),
             domains=torch.tensor([sorted(set(domains)).index(name) for name in domains]),
             prompts=torch.tensor([sorted(set(prompts)).index(text) for text in prompts]),
-            correct=self.rewards >= 1,
-            usable=self.counts & ~self.rewards.isnan(),
+            correct=self.rewards[first] >= 1,
+            usable=(self.counts & ~self.rewards.isnan())[first],
         )
-        self.pool = Pool(pool, z.detach(), ContrastiveConfig())
+        own = {name.name for name in fields(ContrastiveConfig)} & self.scenario.options.keys()
+        config = ContrastiveConfig(**{name: self.scenario.options[name] for name in own})
+        self.pool = Pool(pool, z.detach(), config)
         return differentiable_loss(z, self.pool)
 
 

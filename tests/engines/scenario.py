@@ -101,6 +101,10 @@ SCENARIOS: dict[str, Scenario] = {
     "experts_balanced": Scenario(family="qwen3_moe"),
     "bf16": Scenario(bf16=True, family="qwen3", scale=0.05),  # 0.3 magnifies rounding tenfold
     "middle_layer": Scenario(options={"feature_layer": 0, "feature_pooling": "last"}),
+    "pairs_otherwise": Scenario(
+        options={"mutual_positives": True, "detach_positives": True, "negatives": "domain", "num_positives": 2}
+    ),
+    "prompts_as_anchors": Scenario(family="qwen2", options={"anchors": "prompt"}),
     "several_steps_per_generation": Scenario(steps_per_generation=4, steps=2, source="old_logps"),
     "several_iterations": Scenario(family="qwen2", iterations=2, steps=2, source="old_logps"),
     "refreshed": Scenario(
