@@ -15,7 +15,7 @@ from mcpo_rl.errors import RunError
 from mcpo_rl.runs import RunDirectory
 from study.plan import SETTINGS
 
-ORDER = ("shared", "middle", "conflict", "apart", "sweep", "smollm2")
+ORDER = ("shared", "middle", "conflict", "apart", "sweep", "fresh", "smollm2")
 """Of the comparisons in every table; others follow by name."""
 MEAN = "mean"
 """In the place of a domain: the mean over the domains."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from mcpo_rl.data.procedural.conventions import SOURCE_DOMAIN
 from study.results.dials import COSINE, EFFECT, EXPECTED
-from study.results.differences import ACCURACY, HEADLINE_QUANTITIES, HEADLINE_SETTINGS
+from study.results.differences import ACCURACY, AREA, HEADLINE_QUANTITIES, HEADLINE_SETTINGS
 from study.results.numbers import Results, estimate, listed, share, signed
 from study.results.reading import MEAN
 from study.results.tables import QUANTITIES
@@ -125,18 +125,27 @@ def term(results: Results) -> str:
 
 
 def methods(results: Results, name: str) -> str:
-    """Which methods of a comparison differ clearly from GRPO?"""
-    key = {"comparison": name, "minus": "grpo", "quantity": ACCURACY, "domain": MEAN}
-    found = results.rows("differences", **key)
-    if not found:
-        return NONE
-    better = [f"{row['label']} ({estimate(row, plus=True)})" for row in found if row["clear"] and row["value"] > 0]
-    worse = [f"{row['label']} ({estimate(row, plus=True)})" for row in found if row["clear"] and row["value"] < 0]
-    said = [f"Of {len(found)} methods held against GRPO"]
-    said += [f"better are {listed(better)}" if better else "none is clearly better"]
-    said += [f"clearly worse are {listed(worse)}" if worse else "none is clearly worse"]
-    top = max(found, key=lambda row: row["value"])
-    return f"{', '.join(said)}. The largest mean is that of {top['label']} ({estimate(top, plus=True)})."
+    """Which methods of a comparison differ clearly from GRPO, in final accuracy and in area?"""
+    lines = []
+    for quantity in (ACCURACY, AREA):
+        found = results.rows("differences", comparison=name, minus="grpo", quantity=quantity, domain=MEAN)
+        if not found:
+            continue
+        parts = [_apart(found, "better", 1), _apart(found, "worse", -1)]
+        top = max(found, key=lambda row: row["value"])
+        lines.append(
+            f"- {_upper(QUANTITIES[quantity])}: of {len(found)} methods held against GRPO, {', '.join(parts)}. The "
+            f"largest mean is that of {top['label']} ({estimate(top, plus=True)})."
+        )
+    return "\n".join(lines) or NONE
+
+
+def _apart(rows: Sequence[Mapping[str, Any]], word: str, sign: int) -> str:
+    own = [row for row in rows if row["clear"] and row["value"] * sign > 0]
+    clear = [f"{row['label']} ({estimate(row, plus=True)})" for row in own]
+    if not clear:
+        return f"none is clearly {word}"
+    return f"clearly {word} {'is' if len(clear) == 1 else 'are'} {listed(clear)}"
 
 
 def _whole(rows: Sequence[Mapping[str, Any]]) -> str:
