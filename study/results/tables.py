@@ -189,6 +189,7 @@ def term(results: Results) -> str:
         "transferability": "transferability of the chosen",
         "similarity_positive": "similarity of positives",
         "similarity_negative": "of negatives",
+        **{f"cosine_{domain}": f"cosine of the two gradients in {domain}" for domain in results.domains},
     }
     rows = []
     for key in _pairs(results, "term_summary"):

@@ -1,6 +1,7 @@
 """Does the contrastive term's gradient reach the policy, and is it drowned or dominating? `term.csv`, ten steps a row.
 
-`grad_ratio` is the norm of the term's gradient on the hidden states over that of the policy's; `without_anchor` the
+`grad_ratio` is the norm of the term's gradient on the hidden states over that of the policy's; `cosine_DOMAIN` the
+cosine of the two in a domain: below 0 a step for the term takes back some of one for the domain; `without_anchor` the
 share of the steps at which no rollout had a positive, so that the term was exactly 0.
 """
 
@@ -13,6 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from mcpo_rl.comparison.seeds import over_seeds
+from mcpo_rl.data.procedural.conventions import FAMILIES_USED
 from study.results.files import Row
 from study.results.reading import Compared
 
@@ -33,6 +35,7 @@ MEASURES = {
     "similarity_negative": "contrastive/similarity/negative",
     "uniformity": "contrastive/uniformity",
     "advantage_agreement": "contrastive/advantage_agreement",
+    **{f"cosine_{domain}": f"interference/term/{domain}" for domain in FAMILIES_USED},
 }
 COLUMNS = ("comparison", "method", "seed", "first_step", "last_step", *MEASURES, "without_anchor")
 SUMMARY_COLUMNS = ("comparison", "method", "label", "quantity", "seeds", "value", "low", "high")

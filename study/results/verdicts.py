@@ -117,9 +117,15 @@ def term(results: Results) -> str:
             if ratio > 1
             else "neither drowned by nor dominating over"
         )
+        cosines = [
+            f"{estimate(one, plus=True)} in {d}"
+            for d in results.domains
+            if (one := found.get(f"cosine_{d}")) is not None
+        ]
+        way = f" Its cosine with the policy's gradient is {listed(cosines)}." if cosines else ""
         lines.append(
             f"- `{setting}`: the gradient of the term has {ratio:.3f} times the norm of the policy's on the "
-            f"hidden states, {size} it; {idle:.1%} of the steps had no anchor."
+            f"hidden states, {size} it; {idle:.1%} of the steps had no anchor.{way}"
         )
     return "\n".join(lines) or NONE
 

@@ -60,8 +60,8 @@ def test_matrices_from_both_sides():
 
 
 def test_metrics_by_hand():
-    # Groups' gradients in the plane: a = (3, 0) + (1, 0), b = (0, 2) + (-2, 0), c = 0.
-    gradients = torch.tensor([[3.0, 0], [1, 0], [0, 2], [-2, 0], [0, 0], [0, 0]], dtype=torch.float64)
+    # Groups' gradients in the plane: a = (3, 0) + (1, 0), b = (0, 2) + (-2, 0), c = 0; the contrastive term's last.
+    gradients = torch.tensor([[3.0, 0], [1, 0], [0, 2], [-2, 0], [0, 0], [0, 0], [3, 4]], dtype=torch.float64)
     found = interference_metrics(gradients @ gradients.T, [3, 1, 2, 2, 4, 0], ["a", "b", "c"])
     norm_b = math.sqrt(8)
     assert found == pytest.approx(
@@ -76,17 +76,24 @@ def test_metrics_by_hand():
             "interference/conflict": 1.0,
             "interference/reliability/a": 16 / 3 * 3 / 16,
             "interference/reliability/b": 0.0,
+            "interference/term/a": 3 / 5,
+            "interference/term/b": (8 - 6) / (5 * norm_b),
         }
     )
 
 
+def test_without_a_term_nothing_is_said_of_it():
+    gradients = torch.tensor([[3.0, 0], [1, 0], [0, 0]], dtype=torch.float64)
+    assert not [key for key in interference_metrics(gradients @ gradients.T, [1, 1], ["a"]) if "/term/" in key]
+
+
 def test_names_of_pairs_are_alphabetical():
-    products = torch.eye(4, dtype=torch.float64)
+    products = torch.eye(5, dtype=torch.float64)
     assert "interference/cosine/a/b" in interference_metrics(products, [1, 1, 1, 1], ["b", "a"])
 
 
 def test_a_step_with_infinite_gradients_says_nothing():
-    assert interference_metrics(torch.full((4, 4), math.inf, dtype=torch.float64), [1] * 4, ["a", "b"]) == {}
+    assert interference_metrics(torch.full((5, 5), math.inf, dtype=torch.float64), [1] * 4, ["a", "b"]) == {}
 
 
 def test_reliability_is_the_share_of_the_squared_norm_that_is_no_luck():
@@ -102,7 +109,8 @@ def test_reliability_is_the_share_of_the_squared_norm_that_is_no_luck():
                     for size in sizes
                 ]
             )
-            found = interference_metrics(halves @ halves.T, sizes, ["a"])
+            groups = torch.cat([halves, torch.zeros(1, 30, dtype=torch.float64)])
+            found = interference_metrics(groups @ groups.T, sizes, ["a"])
             signal += found["interference/reliability/a"] * found["interference/norm/a"] ** 2 / 800
             whole += found["interference/norm/a"] ** 2 / 800
         assert signal == pytest.approx((mu @ mu).item(), rel=0.1)
@@ -122,6 +130,7 @@ class PerDomain(TrainerCallback):
     def __init__(self, trainer: Any, layers: list[str] | None) -> None:
         self.trainer, self.layers = trainer, layers
         self.found: list[torch.Tensor] = []
+        self.term: torch.Tensor | None = None
         original = trainer._generate_and_score_completions
 
         def recorded(inputs: Any) -> Any:
@@ -140,7 +149,20 @@ class PerDomain(TrainerCallback):
         trainer.current_gradient_accumulation_steps = trainer.args.steps_per_generation = 1
         for number in range(len(trainer.domains.names)):
             self.found.append(self._gradient(number).flatten())
+        if "contrastive_grads" in self.batch:
+            self.term = self._gradient_of_the_term().flatten()
         trainer.current_gradient_accumulation_steps, trainer.args.steps_per_generation = kept
+
+    def _gradient_of_the_term(self) -> torch.Tensor:
+        """Of sum_i <h_i, g_i>, h_i means over the tokens of the hidden states behind a matrix that is the identity."""
+        ids = torch.cat([self.batch["prompt_ids"], self.batch["completion_ids"]], dim=1)
+        mask = torch.cat([self.batch["prompt_mask"], self.batch["completion_mask"]], dim=1)
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        matrix = torch.eye(32, dtype=model.dtype, requires_grad=True)
+        hidden = model.model(input_ids=ids, attention_mask=mask).last_hidden_state.detach() @ matrix.T
+        tokens = self.batch["completion_mask"].to(hidden.dtype)[..., None]
+        features = (hidden[:, -tokens.shape[1] :] * tokens).sum(dim=1) / tokens.sum(dim=1)
+        return torch.autograd.grad((features * self.batch["contrastive_grads"]).sum(), matrix)[0]
 
     def _gradient(self, number: int) -> torch.Tensor:
         trainer = self.trainer
@@ -193,6 +215,10 @@ def check_against_autograd(make_trainer: Any, *, layers: list[str] | None, toler
             if expected[a].norm() > 0 and expected[b].norm() > 0:
                 cosine = torch.cosine_similarity(expected[a], expected[b], dim=0).item()
                 assert found[f"interference/cosine/{other}/{name}"] == pytest.approx(cosine, abs=tolerance)
+        if reference.term is not None and expected[a].norm() > 0:
+            cosine = torch.cosine_similarity(reference.term, expected[a], dim=0).item()
+            assert found[f"interference/term/{name}"] == pytest.approx(cosine, abs=tolerance)
+    assert any("/term/" in key for key in found) == (reference.term is not None)
     return trainer
 
 
@@ -206,6 +232,7 @@ def test_the_last_hidden_states_see_the_policy_alone(make_trainer, loss_type, co
         loss_type=loss_type,
         contrastive_coef=coef,
         contrastive_warmup_steps=0,
+        feature_source="forward" if coef else "auto",  # the batch then has the contrastive gradients
     )
     assert (max(history(trainer, "contrastive/grad_norm"), default=0) > 0) == (coef > 0)
 

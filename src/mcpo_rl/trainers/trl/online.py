@@ -273,6 +273,7 @@ class OnlineContrastive(ContrastiveTrainer, MeasuresInterference, WatchesForgett
         def pool(features: Tensor) -> tuple[Tensor, Tensor]:
             if awaited is not None:
                 awaited.end(features)
+            self._measure_term(features, inputs["contrastive_grads"])
             return inputs["contrastive_grads"], inputs["contrastive_loss"]
 
         mask = self._features.token_weights(inputs)

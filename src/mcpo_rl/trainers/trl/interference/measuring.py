@@ -119,6 +119,14 @@ class MeasuresInterference:
             for number, (point, module) in enumerate(zip(self._gradient_points, modules, strict=True))
         ]
 
+    def _measure_term(self, features: Tensor, gradients: Tensor) -> None:
+        """Take note of the contrastive gradient on the features (B, d) of a micro-batch whose passes are measured.
+
+        Only where both are taken at the last hidden states: elsewhere it is not told apart from the policy's.
+        """
+        if self._domain_gradients is not None and self._gradient_points[0].last and self.args.feature_layer == -1:
+            self._domain_gradients.add_term(features, gradients)
+
     def _gradient_factor(self) -> float:
         """Return the factor from the units of a backward pass to those that reach the parameters."""
         scaler = getattr(self.accelerator, "scaler", None)
