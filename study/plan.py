@@ -22,6 +22,8 @@ SETTINGS: Mapping[str, Dials] = {
 
 OTHERS = ("single", "sequential", "merge", "pcgrad")
 ABLATIONS = ("mcpo-no-share", "mcpo-no-consolidate", "mcpo-random-positives", "mcpo-cosine")
+FRESH = ("positives-1", "layer-1", "layer-2")
+"""Arms of study/sweep.yaml."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +69,17 @@ def sweep() -> list[Comparison]:
     return [replace(testbed("middle", seeds), name="sweep", variants=variants)]
 
 
+def fresh() -> list[Comparison]:
+    """Return what stood first in the sweep, by the mean area of its first two seeds, on seeds of its own."""
+    comparison = testbed("middle", {("grpo", "mcpo", *FRESH): range(200, 208)})
+    return [replace(comparison, name="fresh", variants=HERE / "sweep.yaml")]
+
+
 def smollm2() -> list[Comparison]:
     """Return GRPO against MCPO on a real small LLM."""
     recipe = HERE / "smollm2.yaml"
     return [Comparison(name="smollm2", recipe=recipe, base="smollm2", seeds={("grpo", "mcpo"): range(3)})]
 
 
-PARTS = {"full": full, "quick": quick, "sweep": sweep, "smollm2": smollm2}
+PARTS = {"full": full, "quick": quick, "sweep": sweep, "fresh": fresh, "smollm2": smollm2}
 """What `python -m study PART` runs."""
