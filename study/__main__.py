@@ -63,6 +63,7 @@ def compare(comparison: Comparison, runs: Path, models: Path, *, jobs: int) -> N
             words += ["--model", str(models / comparison.base)]
             if comparison.base in plan.SETTINGS:
                 words += ["--probe.completions", str(probe_set(models, comparison.base))]
+            words += [word for key, value in comparison.changes.items() for word in (f"--{key}", value)]
         run(words)
 
 
