@@ -22,8 +22,8 @@ SETTINGS: Mapping[str, Dials] = {
 
 OTHERS = ("single", "sequential", "merge", "pcgrad")
 ABLATIONS = ("mcpo-no-share", "mcpo-no-consolidate", "mcpo-random-positives", "mcpo-cosine")
-FRESH = ("positives-1", "layer-1", "layer-2")
-"""Arms of study/sweep.yaml."""
+FRESH = ("positives-1", "layer-1", "layer-2", "scorer-cosine")
+"""Arms of study/sweep.yaml: three with the largest area, and the one whose positives were most alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def sweep() -> list[Comparison]:
 
 
 def fresh() -> list[Comparison]:
-    """Return what stood first in the sweep, by the mean area of its first two seeds, on seeds of its own."""
+    """Return what stood first in the first two seeds of the sweep, on seeds of its own."""
     comparison = testbed("middle", {("grpo", "mcpo", *FRESH): range(200, 208)})
     return [replace(comparison, name="fresh", variants=HERE / "sweep.yaml")]
 
