@@ -166,7 +166,9 @@ def _whole(rows: Sequence[Mapping[str, Any]]) -> str:
         said = f"In final accuracy MCPO is {' and '.join(parts)}" + (
             f", and cannot be told from it at {rest} more" if rest else ""
         )
-    return f"**{said}.**" + (f" {listed(missing)} has not been run." if missing else "")
+    return f"**{said}.**" + (
+        f" {listed(missing)} {'has' if len(missing) == 1 else 'have'} not been run." if missing else ""
+    )
 
 
 def _word(row: Mapping[str, Any]) -> str:
