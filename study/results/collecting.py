@@ -13,7 +13,7 @@ import yaml
 from mcpo_rl.cli.machine import cpu_name
 from mcpo_rl.runs.files import write_text
 from mcpo_rl.runs.manifest import plain
-from study.results import dials, differences, geometry, positives, seeds, term
+from study.results import dials, differences, geometry, positives, seeds, spread, term
 from study.results.files import Row, without_paths, write_csv, write_json
 from study.results.reading import Compared, read_comparisons
 
@@ -50,6 +50,7 @@ def _tables(comparisons: Sequence[Compared], results: Path) -> None:
         results, "differences", differences.COLUMNS, (r for c in comparisons for r in differences.difference_rows(c))
     )
     _write(results, "headline", differences.COLUMNS, differences.headline_rows(comparisons))
+    _write(results, "spread", spread.COLUMNS, (row for c in comparisons for row in spread.spread_rows(c)))
     found = [row for c in comparisons if c.dials is not None for row in dials.dial_rows(c)]
     _write(results, "dials", dials.COLUMNS, found, digits=SHORT_DIGITS)
     _write(results, "dials_summary", dials.SUMMARY_COLUMNS, dials.summary_rows(found))

@@ -33,6 +33,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "methods": partial(tables.methods, name="middle"),
     "sweep-verdict": partial(verdicts.methods, name="sweep"),
     "sweep": partial(tables.methods, name="sweep"),
+    "sweep-spread": partial(verdicts.spread, name="sweep"),
     "fresh-verdict": partial(verdicts.methods, name="fresh"),
     "fresh": partial(tables.methods, name="fresh"),
     "positives-verdict": verdicts.positives,

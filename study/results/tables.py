@@ -52,15 +52,14 @@ def accuracies(results: Results) -> str:
     for setting in results.testbed:
         data = results.comparison(setting)
         start = data["start"]["accuracy"]
-        rows.append(
-            [setting, "start", "", *(share(start[d]["value"]) for d in names), share(data["start"]["mean"]["value"])]
-        )
+        cells = [share(start[d]["value"]) for d in names]
+        rows.append([setting, "start", "", *cells, share(data["start"]["mean"]["value"]), ""])
         for method in ("grpo", "mcpo"):
             row = results.method(setting, method)
             if row is not None:
                 cells = [estimate(row["accuracy"][d]) for d in names]
-                rows.append([setting, row["label"], str(len(row["seeds"])), *cells, estimate(row["mean"])])
-    return table(["held-out accuracy", "", "seeds", *names, "mean"], rows, texts=2)
+                rows.append([setting, row["label"], str(len(row["seeds"])), *cells, estimate(row["mean"]), _steps(row)])
+    return table(["held-out accuracy", "", "seeds", *names, "mean", "steps to the target"], rows, texts=2)
 
 
 def gains(results: Results) -> str:
@@ -110,9 +109,19 @@ def methods(results: Results, name: str) -> str:
                 probability(own["p_holm"] if own else None),
                 estimate(found[AREA], plus=True),
                 estimate(found[WORST], plus=True),
+                _steps(row),
             ]
         )
-    head = ["", "seeds", "accuracy", "minus GRPO", "p (Holm)", "area minus GRPO", "worst-domain gain minus GRPO"]
+    head = [
+        "",
+        "seeds",
+        "accuracy",
+        "minus GRPO",
+        "p (Holm)",
+        "area minus GRPO",
+        "worst-domain gain minus GRPO",
+        "steps to the target",
+    ]
     return table(head, rows)
 
 
@@ -249,6 +258,14 @@ def _pairs(results: Results, name: str) -> list[dict[str, str]]:
     """Return comparison and method of the rows of a table, each once."""
     found = dict.fromkeys((row["comparison"], row["method"]) for row in results.rows(name))
     return [{"comparison": comparison, "method": method} for comparison, method in found]
+
+
+def _steps(row: Mapping[str, Any]) -> str:
+    """Return when half of the seeds had reached the target in the mean of the domains, and how many did."""
+    found = (row.get("steps_to_target") or {}).get("mean")
+    if found is None:
+        return NOTHING
+    return f"{'never' if found['median'] is None else found['median']} ({found['reached']}/{found['of']})"
 
 
 def _short(row: Mapping[str, Any] | None) -> str:

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from mcpo_rl.comparison.seeds import LEVEL
 from mcpo_rl.data.procedural.conventions import SOURCE_DOMAIN
 from study.results.dials import COSINE, EFFECT, EXPECTED
 from study.results.differences import ACCURACY, AREA, HEADLINE_QUANTITIES, HEADLINE_SETTINGS
-from study.results.numbers import Results, estimate, listed, share, signed
+from study.results.numbers import Results, estimate, listed, probability, share, signed
 from study.results.reading import MEAN
 from study.results.tables import QUANTITIES
 
@@ -142,6 +143,21 @@ def methods(results: Results, name: str) -> str:
         lines.append(
             f"- {_upper(QUANTITIES[quantity])}: of {len(found)} methods held against GRPO, {', '.join(parts)}. The "
             f"largest mean is that of {top['label']} ({estimate(top, plus=True)})."
+        )
+    return "\n".join(lines) or NONE
+
+
+def spread(results: Results, name: str) -> str:
+    """Do the methods of a comparison differ among each other at all?"""
+    lines = []
+    for row in results.rows("spread", comparison=name):
+        far = "further apart than" if row["p"] <= 1 - LEVEL else "no further apart than"
+        lines.append(
+            f"- {_upper(QUANTITIES[row['quantity']])}: the {row['methods']} means, from {share(row['lowest'])} to "
+            f"{share(row['highest'])}, lie {far} {row['seeds']} seeds explain: their standard deviation is "
+            f"{share(row['deviation'])}, by seeds alone {share(row['by_seeds'])} would be expected "
+            f"(p = {probability(row['p'])}). With the variance of all of them together, a difference between two is "
+            f"known to within {share(row['reach'])}."
         )
     return "\n".join(lines) or NONE
 

@@ -16,6 +16,7 @@ from study.results.files import read_csv
 from study.results.geometry import measured_of, of_rollouts
 from study.results.geometry import summary_rows as geometry_summary
 from study.results.positives import structure
+from study.results.spread import spread
 from study.results.term import MEASURES
 from study.results.term import summary_rows as term_summary
 
@@ -205,3 +206,26 @@ def test_a_probe_set_goes_before_rollouts(tmp_path: Path) -> None:
         (0, "probe set", {"overlap": 0.5}),
         (20, "probe set", {"overlap": 0.7, "cka": 0.9}),
     ]
+
+
+def test_spread_against_the_two_way_table() -> None:
+    # Means 1, 2, 6; grand mean 3; rests are +-1 in the first and last row, -+2 in the middle one.
+    found = spread(np.array([[0.0, 2.0], [4.0, 0.0], [5.0, 7.0]]), exchanges=9)
+    assert found is not None
+    rest = np.array([[-1, 1], [2, -2], [-1, 1]])
+    noise = (rest**2).sum() / 2
+    assert found["deviation"] ** 2 == pytest.approx(7) and found["by_seeds"] ** 2 == pytest.approx(noise / 2)
+    assert found["f"] == pytest.approx(2 * 7 / noise) and (found["lowest"], found["highest"]) == (1, 6)
+    assert found["reach"] == pytest.approx(4.302653 * noise**0.5)
+
+
+def test_spread_finds_what_is_there_and_no_more() -> None:
+    random = np.random.default_rng(5)
+    ps = [spread(random.normal(size=(25, 3)), exchanges=199)["p"] for _ in range(100)]  # type: ignore[index]
+    assert 0.35 < fmean(ps) < 0.65 and sum(p <= 0.05 for p in ps) <= 12
+    seeds = 5 * random.normal(size=3)
+    arms = np.array([0.0] * 24 + [3.0])
+    found = spread(arms[:, None] + seeds + 0.5 * random.normal(size=(25, 3)), exchanges=999)
+    # One arm stands out however far the seeds lie apart; 1 of 625 exchanges leaves it the same one in every seed.
+    assert found is not None and found["p"] < 0.01
+    assert spread(np.ones((4, 3))) is None, "without chance there is nothing to hold it against"
