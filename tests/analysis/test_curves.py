@@ -15,6 +15,7 @@ from mcpo_rl.analysis.sections.figures import borrowed, borrowing_over_time, bor
 from mcpo_rl.analysis.sections.interference import cosine_table, in_words, interference_section, mean_over_blocks
 from mcpo_rl.analysis.sections.matrices import by_pair, matrix_panel, over_time_panel, reach_of, step_windows
 from mcpo_rl.analysis.sections.palette import domain_colours
+from mcpo_rl.analysis.sections.wording import sign
 from mcpo_rl.runs import RunDirectory
 
 Empty = Callable[[str], RunDirectory]
@@ -194,6 +195,33 @@ class TestInterference:
         measured = [(run, by_pair(run.keys, "interference/cosine", run.series)) for run in families(runs)]
         table = cosine_table(measured)
         assert [row.count("–") for row in table.rows] == [1, 1]
+
+    def test_the_term_against_the_policy(self, empty_run: Empty) -> None:
+        noise = np.random.default_rng(1).normal(scale=0.01, size=12)
+        rows = [
+            {
+                "interference/cosine/code/math": 0.1,
+                "interference/term/code": float(value),
+                "interference/term/logic": float(value) - 0.1,
+                "interference/term/math": float(value) + 0.2,
+            }
+            for value in noise
+        ]
+        section = interference_section(families([logged(empty_run, rows)]), COLOURS)
+        math, logic = (sign(float(noise.mean()) + shift) for shift in (0.2, -0.1))
+        assert section.sentences[1] == (
+            f"run: the contrastive term pulls with math ({math}) and pulls against logic ({logic}), by its mean "
+            "cosine with their gradients; of 1 more it cannot be told."
+        )
+        (panel,) = [p for g in section.groups for p in g.panels if p.title == "Contrastive term and policy"]
+        assert {trace["name"] for trace in panel.figure["data"] if trace.get("name")} == {"math", "code", "logic"}
+
+    def test_a_term_that_the_policy_does_not_feel(self, empty_run: Empty) -> None:
+        rows = [{"interference/cosine/code/math": 0.1, "interference/term/code": (-1) ** n * 0.1} for n in range(12)]
+        section = interference_section(families([logged(empty_run, rows)]), COLOURS)
+        assert section.sentences[1] == (
+            "run: of no domain can it be told whether the contrastive term pulls with or against its gradient."
+        )
 
     def test_an_older_run_without_the_metric(self, empty_run: Empty) -> None:
         section = interference_section(families([logged(empty_run, [{"loss": 0.1}])]), COLOURS)

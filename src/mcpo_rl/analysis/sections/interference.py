@@ -48,7 +48,10 @@ def interference_section(runs: Sequence[Family], colours: Mapping[str, str]) -> 
         "Do the domains pull against each other?",
         "Interference",
         tuple(groups),
-        tuple(in_words(run.name, pairs) for run, pairs in measured),
+        (
+            *(in_words(run.name, pairs) for run, pairs in measured),
+            *(said for run, _ in measured if (said := term_in_words(run))),
+        ),
         legend=tuple((run.title, run_line(n)) for n, run in enumerate(runs) if run.series(_CONFLICT_KEY)[0])
         if len(measured) > 1
         else (),
@@ -59,6 +62,7 @@ def interference_section(runs: Sequence[Family], colours: Mapping[str, str]) -> 
 MOST_SINGLE = 4
 """Up to so many runs are shown in every detail; of more, the page would hold a hundred figures."""
 _CONFLICT_KEY = "interference/conflict"
+_TERM = "interference/term"
 _MEANS = f"With a 95% interval over stretches of the run, of {SMALLEST_CLEAR} or more. Bold: it can be told from 0."
 _COSINES = (
     "Cosine between the policy gradients of two domains. Orange, below 0: a step that helps one hurts the other. "
@@ -89,6 +93,26 @@ def in_words(name: str, cosines: Mapping[Pair, Series]) -> str:
         return f"{name}: of no two domains can it be told which way their policy gradients pull."
     rest = f"; of {unclear} other pair{'s' if unclear > 1 else ''} it cannot be told" if unclear else ""
     return f"{name}: {'; '.join(parts)}{rest}."
+
+
+def term_in_words(run: Family) -> str:
+    """Return whose policy gradient the contrastive term pulls with or against; '' of a run that did not measure it."""
+    said: dict[str, list[str]] = {"pulls with": [], "pulls against": []}
+    domains = ordered(key.removeprefix(f"{_TERM}/") for key in run.keys if key.startswith(f"{_TERM}/"))
+    means = {domain: mean_over_blocks(run.series(f"{_TERM}/{domain}")[1]) for domain in domains}
+    for domain, mean in means.items():
+        if mean.clear:
+            said["pulls with" if mean.value > 0 else "pulls against"].append(f"{domain} ({sign(mean.value)})")
+    parts = [f"{way} {listed(names)}" for way, names in said.items() if names]
+    if not means:
+        return ""
+    rest = len(means) - sum(map(len, said.values()))
+    if not parts:
+        return (
+            f"{run.name}: of no domain can it be told whether the contrastive term pulls with or against its gradient."
+        )
+    unclear = f"; of {rest} more it cannot be told" if rest else ""
+    return f"{run.name}: the contrastive term {' and '.join(parts)}, by its mean cosine with their gradients{unclear}."
 
 
 def in_brief(run: Family) -> list[str]:
@@ -180,16 +204,26 @@ def _cosine_panels(run: Family, cosines: Mapping[Pair, Series], reach: float, *,
 
 def _by_domain(run: Family, colours: Mapping[str, str]) -> list[Panel]:
     panels = []
-    for name, title, reading in (
-        ("share", "Share of the gradients' norms", "A domain with most of it decides where the step goes."),
+    for key, title, reading in (
         (
-            "reliability",
+            "interference/share",
+            "Share of the gradients' norms",
+            "A domain with most of it decides where the step goes.",
+        ),
+        (
+            "interference/reliability",
             "Reliability of the gradients",
             "The part of a gradient's squared norm that is not the luck of the prompts drawn. Where it is near 0, a "
             "cosine near 0 tells nothing: noise has no direction.",
         ),
+        (
+            _TERM,
+            "Contrastive term and policy",
+            "Cosine of the term's gradient with each domain's policy gradient. Above 0: a step for the term is one for "
+            "the domain. Below 0: it takes some of it back. Near 0: it moves what the policy does not ask about.",
+        ),
     ):
-        lines = domain_lines(run, f"interference/{name}", colours)
+        lines = domain_lines(run, key, colours)
         if lines:
             figure = {"data": lines, "layout": keyed(True, yaxis={"rangemode": "tozero"})}
             panels.append(Panel(title, figure, f"{title} by domain, {run.name}", height=270, reading=reading))
