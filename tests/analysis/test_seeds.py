@@ -25,7 +25,7 @@ def test_the_same_config_but_the_seed(empty_run: Empty) -> None:
     runs = [
         data(empty_run, "a", config, [], method="grpo", seed=0),
         data(empty_run, "b", {**config, "learning_rate": 2e-5}, [], method="grpo", seed=0),
-        data(empty_run, "c", {"seed": 1, "output_dir": "c", **config}, [], method="grpo", seed=1),
+        data(empty_run, "c", {**config, "seed": 1, "head_seed": 1, "output_dir": "c"}, [], method="grpo", seed=1),
         data(empty_run, "d", config, [], method="mcpo", seed=0),
         data(empty_run, "e", {}, [], method="grpo"),
     ]

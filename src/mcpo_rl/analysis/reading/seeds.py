@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mcpo_rl.analysis.reading.loading import RunData
 from mcpo_rl.runs.manifest import plain
 
-UNIMPORTANT = ("seed", "data_seed", "output_dir", "run_name", "report_to")
+UNIMPORTANT = ("seed", "data_seed", "head_seed", "output_dir", "run_name", "report_to")
 """Keys of a config that do not make another experiment of a run."""
 
 
