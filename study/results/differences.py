@@ -8,6 +8,7 @@ Holm over the settings.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from mcpo_rl.comparison.seeds import PairedEstimate, corrected, paired_over_seeds
@@ -19,6 +20,8 @@ COLUMNS = (
     "p_holm", "tests", "p_sign_flip", "problems_low", "problems_high", "clear",
 )  # fmt: skip
 HEADLINE_SETTINGS = ("shared", "middle", "conflict")
+TOGETHER = "mean of the settings"
+"""In the place of a setting: of every seed the mean difference over the settings, one test for all of them."""
 HEADLINE_QUANTITIES = ("accuracy", "area", "worst-domain gain")
 ACCURACY, AREA, WORST = HEADLINE_QUANTITIES
 
@@ -57,7 +60,7 @@ def worst_gains(compared: Compared) -> list[tuple[Mapping[str, Any], PairedEstim
 
 
 def headline_rows(comparisons: Sequence[Compared]) -> Iterator[Row]:
-    """Yield MCPO minus GRPO of every quantity at every setting, with p adjusted over the settings."""
+    """Yield MCPO minus GRPO of every quantity at every setting, with p adjusted over the settings; then their mean."""
     settings = held(comparisons, *HEADLINE_SETTINGS)
     for quantity in HEADLINE_QUANTITIES:
         found = {c.name: one for c in settings if (one := _headline(c, quantity)) is not None}
@@ -73,6 +76,16 @@ def headline_rows(comparisons: Sequence[Compared]) -> Iterator[Row]:
                 **_estimate(tested.to_json(), problems),
                 "clear": tested.clear and _same_side(tested, problems),
             }
+        if len(paired) == len(HEADLINE_SETTINGS):
+            yield _together(quantity, list(paired.values()))
+
+
+def _together(quantity: str, settings: Sequence[PairedEstimate]) -> Row:
+    """Return the mean over the settings, paired over the seeds that all of them have."""
+    seeds = sorted(set.intersection(*(set(one.seeds) for one in settings)))
+    one = paired_over_seeds({seed: fmean(setting.seeds[seed] for setting in settings) for seed in seeds})
+    start = {"comparison": TOGETHER, "method": "mcpo", "minus": "grpo", "quantity": quantity, "domain": MEAN}
+    return {**start, **_estimate(one.to_json(), {}), "clear": one.clear}
 
 
 def _headline(compared: Compared, quantity: str) -> Mapping[str, Any] | None:

@@ -13,7 +13,7 @@ from typing import Any
 from mcpo_rl.comparison.seeds import LEVEL
 from mcpo_rl.data.procedural.conventions import SOURCE_DOMAIN
 from study.results.dials import COSINE, EFFECT, EXPECTED
-from study.results.differences import ACCURACY, AREA, HEADLINE_QUANTITIES, HEADLINE_SETTINGS
+from study.results.differences import ACCURACY, AREA, HEADLINE_QUANTITIES, HEADLINE_SETTINGS, TOGETHER
 from study.results.numbers import Results, estimate, listed, probability, share, signed
 from study.results.reading import MEAN
 from study.results.tables import QUANTITIES
@@ -33,7 +33,7 @@ def headline(results: Results) -> str:
     lines = [f"- {_whole(found)}"]
     for quantity in HEADLINE_QUANTITIES:
         rows = [row for row in found if row["quantity"] == quantity]
-        said = [f"{_word(row)} at `{row['comparison']}` ({estimate(row, plus=True)})" for row in rows]
+        said = [f"{_word(row)} {_where(row)} ({estimate(row, plus=True)})" for row in rows]
         lines.append(f"- {_upper(QUANTITIES[quantity])}: MCPO is {'; '.join(said)}.")
     return "\n".join(lines)
 
@@ -171,7 +171,7 @@ def _apart(rows: Sequence[Mapping[str, Any]], word: str, sign: int) -> str:
 
 
 def _whole(rows: Sequence[Mapping[str, Any]]) -> str:
-    own = [row for row in rows if row["quantity"] == ACCURACY]
+    own = [row for row in rows if row["quantity"] == ACCURACY and row["comparison"] != TOGETHER]
     clear = {word: [f"`{row['comparison']}`" for row in own if _word(row) == word] for word in ("better", "worse")}
     missing = [f"`{name}`" for name in HEADLINE_SETTINGS if name not in {row["comparison"] for row in own}]
     if not any(clear.values()):
@@ -185,6 +185,10 @@ def _whole(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"**{said}.**" + (
         f" {listed(missing)} {'has' if len(missing) == 1 else 'have'} not been run." if missing else ""
     )
+
+
+def _where(row: Mapping[str, Any]) -> str:
+    return f"in the {TOGETHER}" if row["comparison"] == TOGETHER else f"at `{row['comparison']}`"
 
 
 def _word(row: Mapping[str, Any]) -> str:

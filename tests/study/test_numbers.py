@@ -58,8 +58,21 @@ def test_differences(results: Path) -> None:
 
 def test_the_headline_is_corrected_over_the_settings(results: Path) -> None:
     rows = [row for row in read_csv(results / "headline.csv") if row["quantity"] == "accuracy"]
-    assert [row["comparison"] for row in rows] == ["shared", "middle", "conflict"], "`apart` has no MCPO"
-    assert all(row["p_holm"] == pytest.approx(3 * row["p"], abs=1e-5) for row in rows)
+    *settings, together = rows
+    assert [row["comparison"] for row in settings] == ["shared", "middle", "conflict"], "`apart` has no MCPO"
+    assert all(row["p_holm"] == pytest.approx(3 * row["p"], abs=1e-5) for row in settings)
+    assert (together["comparison"], together["p_holm"], together["seeds"]) == ("mean of the settings", None, 3)
+
+
+def test_settings_together_are_paired_by_seed() -> None:
+    gaps = {"shared": [0.3, 0.0, 0.1], "middle": [0.0, 0.3, 0.1], "conflict": [0.0, 0.0, 0.2]}
+    rows = headline_rows([_compared(name, own, (-1, 1)) for name, own in gaps.items()])
+    found = one([dict(row) for row in rows], comparison="mean of the settings", quantity="accuracy")
+    assert (found["value"], found["seeds"], found["better"]) == (pytest.approx(1 / 9), 3, 3)
+    # Of every seed 0.1, 0.1 and 0.4 / 3, with standard deviation 0.1 / 3 / sqrt(3): t is 10 with 2 degrees of freedom.
+    assert found["p"] == pytest.approx(0.00985, abs=1e-5)
+    two = headline_rows([_compared(name, gaps[name], (-1, 1)) for name in ("shared", "middle")])
+    assert not any(row["comparison"] == "mean of the settings" for row in two), "only of all"
 
 
 def _compared(name: str, gaps: list[float], problems: tuple[float, float]) -> Compared:
