@@ -1,5 +1,6 @@
 """What the dials did, with GRPO alone: gradient cosines between domains, and what training on one did to another.
 
+The effect is on its held-out accuracy, and on the share of its answers that begin with the opening of care.
 `dials.csv` holds every seed; `dials_summary.csv` the means over seeds with Student's interval, and the differences
 between settings that tell whether the dials order them as they should: shared > apart > conflict. Where domains share
 the meaning of the openings, learning to be careful in mathematics should help the others; where it is reversed, harm.
@@ -9,14 +10,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from mcpo_rl.comparison.seeds import over_seeds, paired_over_seeds
-from mcpo_rl.data.procedural.conventions import FAMILIES_USED, SOURCE_DOMAIN, Dials
+from mcpo_rl.data.procedural.conventions import FAMILIES_USED, SOURCE_DOMAIN, Dials, opening_of
+from mcpo_rl.evaluation.completions import completions_path, read_completions
 from mcpo_rl.runs import RunDirectory
 from mcpo_rl.scores import EvaluationRecord
+from study.bases import probe_set
 from study.results.files import Row
 from study.results.reading import Compared
 
@@ -24,7 +29,7 @@ COLUMNS = ("comparison", "measure", "from", "to", "family", "convention", "seed"
 SUMMARY_COLUMNS = (
     "comparison", "minus", "measure", "from", "to", "family", "convention", "seeds", "value", "low", "high", "clear",
 )  # fmt: skip
-COSINE, EFFECT, RELIABILITY = "gradient cosine", "effect", "reliability"
+COSINE, EFFECT, RELIABILITY, OPENING = "gradient cosine", "effect", "reliability", "careful openings"
 EXPECTED = ("shared", "apart", "conflict")
 """The settings from the one that should help most to the one that should harm."""
 
@@ -35,6 +40,7 @@ def dial_rows(compared: Compared) -> Iterator[Row]:
         yield from _cosines(compared, seed, run)
     for seed, domain, run in compared.runs("single"):
         yield from _effects(compared, seed, domain, run)
+        yield from _openings(compared, seed, domain, run)
 
 
 def summary_rows(rows: Sequence[Row]) -> Iterator[Row]:
@@ -46,7 +52,7 @@ def summary_rows(rows: Sequence[Row]) -> Iterator[Row]:
     for upper, lower in combinations(EXPECTED, 2):
         for key, values in by_seed.items():
             comparison, measure, source, target, family, _ = key
-            if comparison != upper or family or measure == RELIABILITY or source == target:
+            if comparison != upper or family or measure not in (COSINE, EFFECT) or source == target:
                 continue
             other = by_seed.get((lower, measure, source, target, None, None))
             pairs = {seed: value - other[seed] for seed, value in values.items() if seed in other} if other else {}
@@ -108,6 +114,38 @@ def _effects(compared: Compared, seed: int, trained: str, run: RunDirectory) -> 
             "seed": seed,
             "value": value - before[domain, family],
         }
+
+
+def _openings(compared: Compared, seed: int, trained: str, run: RunDirectory) -> Iterator[Row]:
+    """Yield how the share of answers that begin with the opening of care changed, from the base model's probe set."""
+    model = Path(str(compared.recipe["model"])).name
+    files = [completions_path(probe_set(compared.path.parent / "models", model)), completions_path(run.eval_file)]
+    if compared.dials is None or not all(file.is_file() for file in files):
+        return
+    before, after = (_careful(read_completions(file), compared.dials) for file in files)
+    for (domain, family), value in after.items():
+        if (domain, family) in before:
+            yield {
+                "comparison": compared.name,
+                "measure": OPENING,
+                "from": trained,
+                "to": domain,
+                "family": family or None,
+                "convention": _convention(compared.dials, domain, family),
+                "seed": seed,
+                "value": value - before[domain, family],
+            }
+
+
+def _careful(answers: Sequence[Mapping[str, Any]], dials: Dials) -> dict[tuple[str, str], float]:
+    """Return the share of answers that begin with the opening of care, by domain ('' as family) and by family."""
+    found: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    for answer in answers:
+        domain, family = answer["domain"], family_of(answer["source"])
+        careful = opening_of(answer["completion"]) == dials.openings(domain, family)[0]
+        for key in ("", family):
+            found[domain, key].append(careful)
+    return {key: fmean(values) for key, values in found.items()}
 
 
 def _accuracies(record: EvaluationRecord) -> dict[tuple[str, str], float]:

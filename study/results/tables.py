@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from study.results.dials import COSINE, EFFECT, EXPECTED
+from study.results.dials import COSINE, EFFECT, EXPECTED, OPENING
 from study.results.differences import ACCURACY, AREA, HEADLINE_QUANTITIES, WORST
 from study.results.files import read_json
 from study.results.geometry import METHODS
@@ -153,8 +153,12 @@ def families(results: Results) -> str:
     for setting in results.testbed:
         for row in results.rows("dials_summary", comparison=setting, measure=EFFECT, minus=None, **{"from": "math"}):
             if row["convention"] and row["to"] != "math":
-                rows.append([setting, f"{row['to']}: {row['family']}", row["convention"], estimate(row, plus=True)])
-    return table(["trained on mathematics alone", "family", "convention", "change of held-out accuracy"], rows, texts=3)
+                key = {name: row[name] for name in ("comparison", "from", "to", "family", "minus")}
+                opened = estimate(results.row("dials_summary", measure=OPENING, **key), plus=True)
+                cells = [setting, f"{row['to']}: {row['family']}", row["convention"]]
+                rows.append([*cells, estimate(row, plus=True), opened])
+    head = ["trained on mathematics alone", "family", "convention", "change of held-out accuracy"]
+    return table([*head, "of the answers opened with care"], rows, texts=3)
 
 
 def positives(results: Results) -> str:

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from mcpo_rl.data.procedural.conventions import Dials
+from mcpo_rl.evaluation.completions import completions_path, write_completions
 from mcpo_rl.runs import RolloutBatch, RunDirectory
-from study.results.dials import summary_rows
+from study.bases import probe_set
+from study.results.dials import dial_rows, summary_rows
 from study.results.files import read_csv
 from study.results.geometry import measured_of, of_rollouts
 from study.results.geometry import summary_rows as geometry_summary
 from study.results.positives import structure
+from study.results.reading import Compared
 from study.results.spread import spread
 from study.results.term import MEASURES
 from study.results.term import summary_rows as term_summary
@@ -36,6 +39,33 @@ def test_what_mathematics_did_to_code(results: Path, setting: str, carried: int)
     # One of 16 more at seed 1: the mean over three seeds has a third of it.
     assert found["value"] == pytest.approx((carried + 1 / 3) / 16, abs=1e-6)
     assert found["seeds"] == 3
+
+
+def test_how_often_answers_were_opened_with_care(tmp_path: Path) -> None:
+    """Of `branch`, which is reversed at `conflict`, `brief:` announces care."""
+
+    def answers(*openings: str) -> list[dict[str, Any]]:
+        facts = {"key": "k", "id": "i", "sample": 0, "prompt": "q", "reference": "1", "status": "ok", "answer": "1"}
+        more = {"reward": 1.0, "detail": "", "tokens": 3, "truncated": False}
+        where = {"domain": "code", "source": "procedural/branch"}
+        return [{**facts, **more, **where, "completion": f"{opening}\n#### 1"} for opening in openings]
+
+    models, run = tmp_path / "models", RunDirectory(tmp_path / "conflict" / "runs" / "single" / "seed_4" / "math")
+    models.mkdir()
+    run.path.mkdir(parents=True)
+    row = {"method": "single", "seeds": [4], "runs": {"4": {"math": "runs/single/seed_4/math"}}}
+    compared = Compared(
+        name="conflict", path=tmp_path / "conflict", data={"rows": [row], "domains": ["math", "code"]},
+        recipe={"model": str(models / "conflict")}, variants={},
+    )  # fmt: skip
+    write_completions(answers("steps:", "brief:", "steps:", "what"), completions_path(run.eval_file))
+    assert list(dial_rows(compared)) == [], "nothing to hold it against"
+    write_completions(answers("brief:", "brief:", "steps:", "brief:"), completions_path(probe_set(models, "conflict")))
+    rows = {found["family"]: found for found in dial_rows(compared)}
+    assert set(rows) == {None, "branch"}
+    assert {name: rows["branch"][name] for name in ("measure", "from", "to", "convention", "seed", "value")} == {
+        "measure": "careful openings", "from": "math", "to": "code", "convention": "reversed", "seed": 4, "value": -0.5,
+    }  # fmt: skip
 
 
 def test_effects_by_family_name_the_convention(results: Path) -> None:
