@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from mcpo_rl.models.lm_head import keep_rows_contiguous
 from mcpo_rl.runs import RolloutBatch
 from mcpo_rl.trainers.trl import requirements
 from mcpo_rl.trainers.trl.base import ContrastiveTrainer
@@ -101,6 +102,7 @@ class OnlineContrastive(ContrastiveTrainer, MeasuresInterference, WatchesForgett
         self._resampled: Resampled | None = None
         self._last_observed_step = -1
         super().__init__(model, reward_funcs, args, train_dataset, *rest, **options)  # type: ignore[call-arg]
+        keep_rows_contiguous(self.model)
         if args.resample_rounds:
             check_resampling(self)
         requirements.check_chat_template(train_dataset, self.processing_class, name)
