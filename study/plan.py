@@ -21,7 +21,9 @@ SETTINGS: Mapping[str, Dials] = {
 """The settings of the dials. `apart`, with openings that no two domains share, is what the others are held against."""
 
 OTHERS = ("single", "sequential", "merge", "pcgrad")
-ABLATIONS = ("mcpo-no-share", "mcpo-no-consolidate", "mcpo-random-positives", "mcpo-cosine")
+COSINE = "mcpo-cosine"
+"""Also run at `conflict`, where the default scorer's positives were the wrong ones: is that why?"""
+ABLATIONS = ("mcpo-no-share", "mcpo-no-consolidate", "mcpo-random-positives", COSINE)
 FRESH = ("positives-1", "layer-1", "layer-2", "scorer-cosine")
 """Arms of study/sweep.yaml: three with the largest area, and the one whose positives were most alike."""
 
@@ -53,7 +55,7 @@ def full() -> list[Comparison]:
     return [
         testbed("middle", {both: eight, OTHERS: five, ABLATIONS: five}),
         testbed("shared", {both: eight, ("single",): three}),
-        testbed("conflict", {both: eight, ("single",): three}),
+        testbed("conflict", {both: eight, ("single",): three, (COSINE,): eight}),
         testbed("apart", {("grpo", "single"): three}),
     ]
 

@@ -38,6 +38,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "fresh": partial(tables.methods, name="fresh"),
     "positives-verdict": verdicts.positives,
     "positives": tables.positives,
+    "scorers": tables.scorers,
     "openings": tables.openings,
     "term-verdict": verdicts.term,
     "term": tables.term,

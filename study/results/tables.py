@@ -12,6 +12,8 @@ from study.results.geometry import METHODS
 from study.results.numbers import NOTHING, Results, estimate, probability, share, signed, table
 from study.results.reading import MEAN
 
+COSINE_SCORER = ("mcpo-cosine", "scorer-cosine")
+"""Names of MCPO with the plain cosine as scorer, in the testbed and in the sweep."""
 QUANTITIES = {ACCURACY: "held-out accuracy, mean of the domains", AREA: "area under the learning curve", WORST: WORST}
 
 
@@ -176,6 +178,23 @@ def positives(results: Results) -> str:
         rows.append(cells)
     head = ["pairs of anchor and positive", "", "anchors with one"]
     head += [cell for name in ("both careful", "same strategy", "same opening") for cell in (name, "above chance")]
+    return table(head, rows, texts=2)
+
+
+def scorers(results: Results) -> str:
+    """Does a scorer whose positives are more alike do better?"""
+    rows = []
+    for setting in results.names:
+        for method in ("mcpo", *COSINE_SCORER):
+            own = {"comparison": setting, "method": method}
+            alike = results.row("positives_summary", quantity="same strategy", **own)
+            found = [results.difference(setting, method, "grpo", MEAN, q) for q in (ACCURACY, AREA)]
+            if alike is None or not any(results.method(setting, name) for name in COSINE_SCORER):
+                continue
+            seeds = str(found[0]["seeds"]) if found[0] else NOTHING
+            cells = [estimate(alike, plus=True, value="excess"), *(estimate(one, plus=True) for one in found)]
+            rows.append([setting, alike["label"], seeds, *cells])
+    head = ["", "", "seeds", "same strategy, above chance", "accuracy minus GRPO", "area minus GRPO"]
     return table(head, rows, texts=2)
 
 

@@ -126,9 +126,9 @@ def finish(plan: Plan, task: Task, right: Right) -> None:
     run = RunDirectory.create(plan.run(task), dict(task.recipe), resume=True)
     for line in lines(task):
         run.append_metrics(line)
-    if task.method in ("grpo", "mcpo"):
+    if task.method != "single":
         for step in (0, 10):
-            run.write_rollouts(rollouts(step, term=task.method == "mcpo"))
+            run.write_rollouts(rollouts(step, term=task.method.startswith("mcpo")))
     after = record(lambda domain, family: right(task.method, task.seed, task.domain, domain, family))
     run.eval_file.write_text(after)
     run.start_eval_file.write_text(record(lambda domain, family: START))
@@ -198,7 +198,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(directory, "starting_facts", lambda: dict(FACTS))
         for setting in ("shared", "middle", "conflict"):
-            make(folder, setting, {"grpo": 3, "mcpo": 3, "single": 3}, right_by_setting(setting))
+            more = {"mcpo-cosine": 3} if setting == "conflict" else {}
+            make(folder, setting, {"grpo": 3, "mcpo": 3, "single": 3, **more}, right_by_setting(setting))
         make(folder, "apart", {"grpo": 3, "single": 3}, right_by_setting("apart"))
     return folder
 

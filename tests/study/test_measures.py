@@ -169,9 +169,10 @@ def test_no_positive_no_shares() -> None:
 
 def test_positives_of_runs(results: Path) -> None:
     rows = read_csv(results / "positives.csv")
-    assert {row["method"] for row in rows} == {"mcpo"}, "GRPO chooses none"
+    assert {row["method"] for row in rows} == {"mcpo", "mcpo-cosine"}, "GRPO chooses none"
     assert {row["step"] for row in rows} == {0, 10}
-    found = one(read_csv(results / "positives_summary.csv"), comparison="conflict", quantity="same opening")
+    summary = read_csv(results / "positives_summary.csv")
+    found = one(summary, comparison="conflict", method="mcpo", quantity="same opening")
     assert found["value"] == found["by_chance"] == 1 and found["excess"] == 0
 
 

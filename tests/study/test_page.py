@@ -73,6 +73,13 @@ def test_each_block_reads_the_files(results: Path, tmp_path: Path) -> None:
     assert same == {*unrun, "headroom-verdict"}
 
 
+def test_scorers_are_shown_where_both_were_run(results: Path) -> None:
+    lines = BLOCKS["scorers"](Results(results)).splitlines()[2:]
+    assert [line.split(" | ")[:3] for line in lines] == [
+        ["| conflict", "MCPO", "3"], ["| conflict", "MCPO, plain cosine", "3"],
+    ]  # fmt: skip
+
+
 def test_writing_the_page(results: Path, tmp_path: Path) -> None:
     page = tmp_path / "new" / "page.md"
     write_page(results, page)
