@@ -63,6 +63,8 @@ def summary_rows(rows: Sequence[Row]) -> Iterator[Row]:
 
 Key = tuple[str, str, str, str, str | None, str | None]
 """Comparison, measure, from, to, family, convention."""
+Shares = Mapping[tuple[str, str], float]
+"""By domain ('' as family) and by family."""
 
 
 def _by_seed(rows: Iterable[Row]) -> dict[Key, dict[int, float]]:
@@ -101,19 +103,7 @@ def _effects(compared: Compared, seed: int, trained: str, run: RunDirectory) -> 
     if not (run.eval_file.is_file() and run.start_eval_file.is_file()):
         return
     before, after = (_accuracies(EvaluationRecord.read(file)) for file in (run.start_eval_file, run.eval_file))
-    for (domain, family), value in after.items():
-        if (domain, family) not in before:
-            continue
-        yield {
-            "comparison": compared.name,
-            "measure": EFFECT,
-            "from": trained,
-            "to": domain,
-            "family": family or None,
-            "convention": _convention(compared.dials, domain, family),
-            "seed": seed,
-            "value": value - before[domain, family],
-        }
+    yield from _changes(compared, EFFECT, seed, trained, before, after)
 
 
 def _openings(compared: Compared, seed: int, trained: str, run: RunDirectory) -> Iterator[Row]:
@@ -123,11 +113,15 @@ def _openings(compared: Compared, seed: int, trained: str, run: RunDirectory) ->
     if compared.dials is None or not all(file.is_file() for file in files):
         return
     before, after = (_careful(read_completions(file), compared.dials) for file in files)
+    yield from _changes(compared, OPENING, seed, trained, before, after)
+
+
+def _changes(compared: Compared, measure: str, seed: int, trained: str, before: Shares, after: Shares) -> Iterator[Row]:
     for (domain, family), value in after.items():
         if (domain, family) in before:
             yield {
                 "comparison": compared.name,
-                "measure": OPENING,
+                "measure": measure,
                 "from": trained,
                 "to": domain,
                 "family": family or None,
