@@ -12,7 +12,8 @@ def keep_rows_contiguous(model: Any) -> bool:
 
     Before the first token of a generation the head is given the last position of every prompt, a slice. PyTorch
     (2.13) multiplies such rows one at a time by a matrix that needs no gradient, and prepares the matrix anew for each:
-    11 s for 36 rows and 49,152 words on one core, 0.02 s in one piece. With LoRA the head is frozen.
+    `nn.Linear(576, 49152, bias=False, dtype=torch.bfloat16)`, frozen, took 11 s on one core for the last positions
+    `h[:, -1:]` of an h of shape (36, 50, 576), and 0.02 s for `h[:, -1:].contiguous()`. With LoRA the head is frozen.
 
     Args:
         model: A `transformers` model, or one that is wrapped by peft. A hook is put on its head.
