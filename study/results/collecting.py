@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,59 +13,48 @@ from mcpo_rl.cli.machine import cpu_name
 from mcpo_rl.runs.files import write_text
 from mcpo_rl.runs.manifest import plain
 from study.results import dials, differences, geometry, positives, seeds, spread, term
-from study.results.files import Row, without_paths, write_csv, write_json
-from study.results.reading import Compared, read_comparisons
-
-SHORT_DIGITS = 4
-"""Digits in the long tables: curves, and what is measured at every step."""
+from study.results.files import read_json, without_paths, write_csv, write_json
+from study.results.merging import Tables
+from study.results.reading import Compared, in_order, read_comparisons, read_kept
 
 
 def collect(runs: Path, results: Path) -> list[str]:
-    """Write `results/` from the comparisons under `runs`, and return remarks for people.
+    """Bring `results/` up to date with the comparisons under `runs`, and return remarks for people.
 
-    What `results/` held of comparisons that `runs` has not any more is removed.
+    Comparisons that `results/` holds and `runs` does not have stay as they are, so parts of the study can be run on
+    several machines. One whose folder in `results/` is removed leaves the tables at the next writing.
 
     Raises:
-        RunError: No comparison has a finished run, a file is damaged, or one could not be written.
+        RunError: No comparison under `runs` has a finished run, a file is damaged, or one could not be written.
     """
-    comparisons, remarks = read_comparisons(runs)
-    names = {compared.name for compared in comparisons}
-    for folder in sorted(file.parent for file in results.glob("*/comparison.json")):
-        if folder.name not in names:
-            shutil.rmtree(folder)
-            remarks.append(f"{folder} is removed: {runs} has no finished run of it.")
-    for compared in comparisons:
+    measured, remarks = read_comparisons(runs)
+    kept = read_kept(results, but=[compared.name for compared in measured])
+    remarks += [f"{c.path} stays as it is: {runs} has no finished run of it." for c in kept]
+    machine = _machine(measured, kept, results)
+    for compared in measured:
         _copy(compared, runs, results / compared.name)
     _models(runs, results)
-    write_json(results / "machine.json", _machine(comparisons))
-    _tables(comparisons, results)
+    write_json(results / "machine.json", machine)
+    _write(Tables(results, measured, kept))
     return remarks
 
 
-def _tables(comparisons: Sequence[Compared], results: Path) -> None:
-    labels = {(c.name, row["method"]): row["label"] for c in comparisons for row in c.rows}
-    _write(results, "seeds", seeds.SEED_COLUMNS, (row for c in comparisons for row in seeds.seed_rows(c)))
-    _write(
-        results, "differences", differences.COLUMNS, (r for c in comparisons for r in differences.difference_rows(c))
-    )
-    _write(results, "headline", differences.COLUMNS, differences.headline_rows(comparisons))
-    _write(results, "spread", spread.COLUMNS, (row for c in comparisons for row in spread.spread_rows(c)))
-    found = [row for c in comparisons if c.dials is not None for row in dials.dial_rows(c)]
-    _write(results, "dials", dials.COLUMNS, found, digits=SHORT_DIGITS)
-    _write(results, "dials_summary", dials.SUMMARY_COLUMNS, dials.summary_rows(found))
-    found = [row for c in comparisons for row in positives.positive_rows(c, positives.families_of(c))]
-    _write(results, "positives", positives.COLUMNS, found, digits=SHORT_DIGITS)
-    _write(results, "positives_summary", positives.SUMMARY_COLUMNS, positives.summary_rows(found, labels))
-    found = [row for c in comparisons for row in term.term_rows(c)]
-    _write(results, "term", term.COLUMNS, found, digits=SHORT_DIGITS)
-    _write(results, "term_summary", term.SUMMARY_COLUMNS, term.summary_rows(found, labels))
-    found = [row for c in comparisons for row in geometry.geometry_rows(c)]
-    _write(results, "geometry", geometry.COLUMNS, found, digits=SHORT_DIGITS)
-    _write(results, "geometry_summary", geometry.SUMMARY_COLUMNS, geometry.summary_rows(found))
-
-
-def _write(results: Path, name: str, columns: Sequence[str], rows: Iterable[Row], **more: int) -> None:
-    write_csv(results / f"{name}.csv", columns, rows, **more)
+def _write(tables: Tables) -> None:
+    every = tables.every
+    labels = {(c.name, row["method"]): row["label"] for c in every for row in c.rows}
+    tables.measure("seeds", seeds.SEED_COLUMNS, seeds.seed_rows)
+    tables.derive("differences", differences.COLUMNS, (row for c in every for row in differences.difference_rows(c)))
+    tables.derive("headline", differences.COLUMNS, differences.headline_rows(every))
+    tables.derive("spread", spread.COLUMNS, (row for c in every for row in spread.spread_rows(c)))
+    found = tables.measure("dials", dials.COLUMNS, dials.dial_rows)
+    tables.summarize("dials_summary", dials.SUMMARY_COLUMNS, dials.summary_rows(found))
+    found = tables.measure("positives", positives.COLUMNS, positives.positive_rows)
+    tables.summarize("positives_summary", positives.SUMMARY_COLUMNS, positives.summary_rows(found, labels))
+    found = tables.measure("term", term.COLUMNS, term.term_rows)
+    tables.summarize("term_summary", term.SUMMARY_COLUMNS, term.summary_rows(found, labels))
+    found = tables.measure("geometry", geometry.COLUMNS, geometry.geometry_rows)
+    found = tables.summarize("geometry_summary", geometry.SUMMARY_COLUMNS, geometry.summary_rows(found))
+    tables.derive("geometry_summary", geometry.SUMMARY_COLUMNS, geometry.adjusted(found))
 
 
 def _copy(compared: Compared, runs: Path, folder: Path) -> None:
@@ -79,7 +67,7 @@ def _copy(compared: Compared, runs: Path, folder: Path) -> None:
     tables = compared.path / "comparison.md"
     if tables.is_file():
         write_text(folder / "comparison.md", without_paths(tables.read_text(encoding="utf-8"), runs))
-    write_csv(folder / "curves.csv", seeds.CURVE_COLUMNS, seeds.curve_rows(compared), digits=SHORT_DIGITS)
+    write_csv(folder / "curves.csv", seeds.CURVE_COLUMNS, seeds.curve_rows(compared))
 
 
 def _models(runs: Path, results: Path) -> None:
@@ -98,9 +86,15 @@ def _clean(value: Any, runs: Path) -> Any:
     return [_clean(item, runs) for item in value] if isinstance(value, list) else value
 
 
-def _machine(comparisons: Sequence[Compared]) -> dict[str, Any]:
-    """Return with what the runs of each comparison were made, as their manifests say, and this machine's processor."""
-    return {"cpu": cpu_name(), "comparisons": {c.name: _made_with(c) for c in comparisons}}
+def _machine(measured: Sequence[Compared], kept: Sequence[Compared], results: Path) -> dict[str, Any]:
+    """Return with what the runs of each comparison were made: as their manifests say, and on which processor.
+
+    The processor is this machine's: those of kept comparisons are the ones noted when they were written.
+    """
+    facts = read_json(results / "machine.json").get("comparisons", {})
+    own = {c.name: facts[c.name] for c in kept if c.name in facts}
+    own |= {c.name: {"cpu": cpu_name(), **_made_with(c)} for c in measured}
+    return {"comparisons": {c.name: own[c.name] for c in in_order([*measured, *kept]) if c.name in own}}
 
 
 def _made_with(compared: Compared) -> dict[str, Any]:

@@ -35,7 +35,9 @@ EXPECTED = ("shared", "apart", "conflict")
 
 
 def dial_rows(compared: Compared) -> Iterator[Row]:
-    """Yield the cosines of GRPO's runs by step, and the effects of each specialist on every domain and family."""
+    """Yield the cosines of GRPO's runs by step, and what each specialist did to every domain; none without dials."""
+    if compared.dials is None:
+        return
     for seed, _, run in compared.runs("grpo"):
         yield from _cosines(compared, seed, run)
     for seed, domain, run in compared.runs("single"):

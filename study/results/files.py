@@ -19,10 +19,10 @@ from mcpo_rl.runs.files import write_text
 
 Row = Mapping[str, Any]
 DIGITS = 6
-"""Digits after the point in CSV files, unless told otherwise."""
+"""Digits after the point in CSV files."""
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row], *, digits: int = DIGITS) -> None:
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
     """Write rows in the order of `columns`; None and NaN are empty cells, truth is `yes` or `no`.
 
     Raises:
@@ -31,7 +31,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row], *, digits
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_cell(row.get(column), digits) for column in columns] for row in rows)
+    writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
     write_text(path, text.getvalue())
 
 
@@ -85,14 +85,14 @@ def without_paths(text: str, runs: Path) -> str:
     return re.sub(r"(?<![\w.~/-])/(?:[\w.+-]+/)+([\w.+-]+)", r"\1", text)
 
 
-def _cell(value: Any, digits: int) -> str:
+def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        rounded = round(value, digits)
-        return f"{rounded + 0.0:.{digits}f}".rstrip("0").rstrip(".") if rounded else "0"
+        rounded = round(value, DIGITS)
+        return f"{rounded + 0.0:.{DIGITS}f}".rstrip("0").rstrip(".") if rounded else "0"
     return str(value)
 
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from mcpo_rl.analysis.geometry.measures import alignment, distances, overlap
 from mcpo_rl.analysis.geometry.rows import ProbeRows
-from mcpo_rl.comparison.seeds import corrected, over_seeds, paired_over_seeds
+from mcpo_rl.comparison.seeds import FEWEST_SEEDS, LEVEL, over_seeds, paired_over_seeds
 from mcpo_rl.runs import RolloutBatch, RunDirectory
+from mcpo_rl.scores import holm
 from study.results.files import Row
 from study.results.reading import Compared
 
@@ -42,7 +43,7 @@ def geometry_rows(compared: Compared) -> Iterator[Row]:
 
 
 def summary_rows(rows: Sequence[Row]) -> Iterator[Row]:
-    """Yield MCPO minus GRPO at the last step that both have, paired over the seeds; p adjusted for all measures."""
+    """Yield MCPO minus GRPO at the last step that both have, paired over the seeds."""
     found: dict[Key, dict[tuple[str, int, int], float]] = defaultdict(dict)
     for row in rows:
         found[row["comparison"], row["on"], row["measure"]][row["method"], row["seed"], row["step"]] = row["value"]
@@ -60,10 +61,20 @@ def summary_rows(rows: Sequence[Row]) -> Iterator[Row]:
             gaps[key] = gap
             means[key] = {"step": last, "start": over_seeds(start).value}
             means[key] |= {"grpo": over_seeds(grpo).value, "mcpo": over_seeds(mcpo).value}
-    for key, gap in corrected(gaps).items():
+    for key, gap in gaps.items():
         names = dict(zip(("comparison", "on", "measure"), key, strict=True))
-        numbers = {"value": gap.value, "low": gap.low, "high": gap.high, "p": gap.p, "p_holm": gap.p_holm}
-        yield names | means[key] | numbers | {"seeds": len(gap.seeds), "tests": gap.family, "clear": gap.clear}
+        numbers = {"value": gap.value, "low": gap.low, "high": gap.high, "p": gap.p}
+        yield names | means[key] | numbers | {"seeds": len(gap.seeds)}
+
+
+def adjusted(rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield the rows of the summary with p adjusted by Holm for all of them, and whether a difference is clear then."""
+    tested = [place for place, row in enumerate(rows) if row["p"] is not None]
+    p_holm = dict(zip(tested, holm([rows[place]["p"] for place in tested]), strict=True))
+    for place, row in enumerate(rows):
+        leaves_out = row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
+        clear = leaves_out and row["seeds"] >= FEWEST_SEEDS and p_holm.get(place, 0) <= 1 - LEVEL
+        yield {**row, "p_holm": p_holm.get(place), "tests": len(tested) if place in p_holm else None, "clear": clear}
 
 
 Key = tuple[str, str, str]

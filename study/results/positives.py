@@ -35,10 +35,11 @@ Families = Mapping[str, str]
 """The last message of a prompt to the family of its problem."""
 
 
-def positive_rows(compared: Compared, families: Families) -> Iterator[Row]:
+def positive_rows(compared: Compared) -> Iterator[Row]:
     """Yield a row per method with a contrastive term, seed and step whose rollouts were kept; none without dials."""
     if compared.dials is None:
         return
+    families = families_of(compared)
     for row in compared.rows:
         for seed, _, run in compared.runs(row["method"]):
             for step in run.rollout_steps():

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mcpo_rl.comparison.plan import read_plan
+from mcpo_rl.config import parse_yaml
 from mcpo_rl.data.procedural.conventions import Dials
-from mcpo_rl.errors import RunError
+from mcpo_rl.errors import ConfigError, RunError
 from mcpo_rl.runs import RunDirectory
 from study.plan import SETTINGS
 
@@ -76,10 +77,8 @@ def read_comparisons(runs: Path) -> tuple[list[Compared], list[str]]:
     Raises:
         RunError: There is none, or a file is damaged.
     """
-    folders = sorted(file.parent for file in runs.glob("*/comparison.yaml"))
-    folders.sort(key=lambda folder: ORDER.index(folder.name) if folder.name in ORDER else len(ORDER))
     found, remarks = [], []
-    for folder in folders:
+    for folder in sorted(file.parent for file in runs.glob("*/comparison.yaml")):
         if not (folder / "comparison.json").is_file():
             remarks.append(
                 f"{folder} has no comparison.json: it is under way or was broken off. `mcpo-rl compare {folder} "
@@ -90,7 +89,24 @@ def read_comparisons(runs: Path) -> tuple[list[Compared], list[str]]:
     if not any(compared.rows for compared in found):
         said = "".join(f" {remark}" for remark in remarks)
         raise RunError(f"{runs} holds no comparison with a finished run; `python -m study` makes them.{said}")
-    return [compared for compared in found if compared.rows], remarks
+    return in_order([compared for compared in found if compared.rows]), remarks
+
+
+def read_kept(results: Path, *, but: Collection[str]) -> list[Compared]:
+    """Return the comparisons in `results/` with other names than those given; their runs are not there.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+    folders = sorted(file.parent for file in results.glob("*/comparison.json"))
+    return in_order([_read_kept(folder) for folder in folders if folder.name not in but])
+
+
+def in_order(comparisons: Sequence[Compared]) -> list[Compared]:
+    """Return comparisons in the order of every table."""
+    names = [compared.name for compared in comparisons]
+    place = {name: ORDER.index(name) if name in ORDER else len(ORDER) for name in names}
+    return sorted(comparisons, key=lambda compared: (place[compared.name], compared.name))
 
 
 def held(comparisons: Sequence[Compared], *names: str) -> list[Compared]:
@@ -100,12 +116,31 @@ def held(comparisons: Sequence[Compared], *names: str) -> list[Compared]:
 
 
 def _read(folder: Path) -> Compared:
+    mend = f"`mcpo-rl compare {folder} --plan` writes it anew."
+    data = _result(folder, mend)
+    plan = read_plan(folder)
+    if plan is None:
+        raise RunError(f"{folder} has no comparison.yaml. {mend}")
+    return Compared(name=folder.name, path=folder, data=data, recipe=plan.recipe, variants=plan.variants)
+
+
+def _read_kept(folder: Path) -> Compared:
+    mend = "Restore it, or remove its folder: the comparison then leaves the tables."
+    data = _result(folder, mend)
+    file = folder / "comparison.yaml"
+    try:
+        facts = parse_yaml(file.read_text(encoding="utf-8"), where=str(file))
+        return Compared(folder.name, folder, data, recipe=facts["recipe"], variants=facts.get("variants", {}))
+    except (OSError, ConfigError, KeyError, TypeError) as error:
+        raise RunError(f"{file} is damaged ({error}). {mend}") from error
+
+
+def _result(folder: Path, mend: str) -> Mapping[str, Any]:
     file = folder / "comparison.json"
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RunError(f"{file} is damaged ({error}). `mcpo-rl compare {folder} --plan` writes it anew.") from error
-    plan = read_plan(folder)
-    if not isinstance(data, dict) or data.get("format") != 1 or plan is None:
-        raise RunError(f"{file} is not the result of a comparison. `mcpo-rl compare {folder} --plan` writes it anew.")
-    return Compared(name=folder.name, path=folder, data=data, recipe=plan.recipe, variants=plan.variants)
+        raise RunError(f"{file} is damaged ({error}). {mend}") from error
+    if not isinstance(data, dict) or data.get("format") != 1:
+        raise RunError(f"{file} is not the result of a comparison. {mend}")
+    return data

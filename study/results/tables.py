@@ -257,11 +257,9 @@ def machine(results: Results) -> str:
         shown = [
             f"{package} {packages[package]}" for package in ("torch", "trl", "transformers") if package in packages
         ]
-        cores = ", ".join(map(str, own["cores"]))
-        rows.append(
-            [name, str(own["runs"]), cores, ", ".join(own["system"]), ", ".join(own["python"]), ", ".join(shown)]
-        )
-    return table(["comparison", "runs", "cores", "system", "python", "packages"], rows)
+        made = [", ".join(map(str, own[part])) for part in ("cores", "system", "python")]
+        rows.append([name, str(own["runs"]), own["cpu"], *made, ", ".join(shown)])
+    return table(["comparison", "runs", "processor", "cores", "system", "python", "packages"], rows)
 
 
 def _dials(results: Results, measure: str, said: str) -> str:

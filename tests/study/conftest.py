@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -191,16 +191,34 @@ def right_by_setting(setting: str) -> Right:
     return right
 
 
+METHODS = {
+    "shared": ("grpo", "mcpo", "single"),
+    "middle": ("grpo", "mcpo", "single"),
+    "conflict": ("grpo", "mcpo", "single", "mcpo-cosine"),
+    "apart": ("grpo", "single"),
+}
+"""The comparisons of `runs`."""
+
+
+def make_all(runs: Path, settings: Iterable[str]) -> None:
+    """Write the study's comparisons at some of its settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(directory, "starting_facts", lambda: dict(FACTS))
+        for setting in settings:
+            make(runs, setting, dict.fromkeys(METHODS[setting], 3), right_by_setting(setting))
+
+
+@pytest.fixture
+def making() -> Callable[[Path, Iterable[str]], None]:
+    """`make_all`, for tests with runs of their own."""
+    return make_all
+
+
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study's comparisons. Read only: they are shared."""
     folder = tmp_path_factory.mktemp("study") / "runs"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(directory, "starting_facts", lambda: dict(FACTS))
-        for setting in ("shared", "middle", "conflict"):
-            more = {"mcpo-cosine": 3} if setting == "conflict" else {}
-            make(folder, setting, {"grpo": 3, "mcpo": 3, "single": 3, **more}, right_by_setting(setting))
-        make(folder, "apart", {"grpo": 3, "single": 3}, right_by_setting("apart"))
+    make_all(folder, METHODS)
     return folder
 
 

@@ -15,7 +15,7 @@ from mcpo_rl.runs import RolloutBatch, RunDirectory
 from study.bases import probe_set
 from study.results.dials import dial_rows, summary_rows
 from study.results.files import read_csv
-from study.results.geometry import measured_of, of_rollouts
+from study.results.geometry import adjusted, measured_of, of_rollouts
 from study.results.geometry import summary_rows as geometry_summary
 from study.results.positives import structure
 from study.results.reading import Compared
@@ -216,10 +216,17 @@ def test_geometry_is_compared_at_the_last_step_that_both_have() -> None:
     [found] = geometry_summary(rows)
     assert (found["step"], found["start"], found["grpo"], found["mcpo"]) == (10, 1.0, 0.6, 0.75)
     assert found["value"] == pytest.approx(fmean([0.1, 0.2]))
-    assert found["tests"] == 1 and found["p_holm"] == found["p"]
-    alone = found["p"]
-    [found, _] = geometry_summary([*rows, *({**row, "measure": "alignment"} for row in rows)])
-    assert (found["tests"], found["p_holm"]) == (2, pytest.approx(2 * alone)), "one more measure, one more chance"
+
+
+def test_geometry_is_adjusted_for_all_measures_of_all_comparisons() -> None:
+    def row(p: float | None, low: float | None, seeds: int = 3) -> dict[str, Any]:
+        return {"p": p, "low": low, "high": None if low is None else 1.0, "seeds": seeds}
+
+    found = list(adjusted([row(0.01, 0.5), row(0.03, 0.1), row(None, None, 1), row(0.001, 0.9, 2), row(0.4, -0.3)]))
+    # Holm: 4 * 0.001, 3 * 0.01, 2 * 0.03, 1 * 0.4.
+    assert [one["p_holm"] for one in found] == pytest.approx([0.03, 0.06, None, 0.004, 0.4])
+    assert [one["tests"] for one in found] == [4, 4, None, 4, 4]
+    assert [one["clear"] for one in found] == [True, False, False, False, False], "of two seeds nothing is clear"
 
 
 def test_a_probe_set_goes_before_rollouts(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mcpo_rl.cli.machine import cpu_name
 from mcpo_rl.errors import RunError
 from study.plan import SETTINGS
 from study.results.collecting import collect
@@ -116,7 +118,7 @@ def test_the_same_runs_give_the_same_bytes_and_no_paths(runs: Path, results: Pat
 def test_machine_and_models(results: Path) -> None:
     shared = json.loads((results / "machine.json").read_text())["comparisons"]["shared"]
     assert shared == {
-        "runs": 15, "cores": [4], "system": ["Linux x86_64"], "python": ["3.11.7"],
+        "cpu": cpu_name(), "runs": 15, "cores": [4], "system": ["Linux x86_64"], "python": ["3.11.7"],
         "packages": {"torch": "2.13.0", "trl": "1.16.0"},
     }  # fmt: skip
     assert json.loads((results / "models" / "conflict.json").read_text())["config"]["start"] == "skill"
@@ -128,19 +130,66 @@ def test_dials_come_from_the_models_manifest(runs: Path) -> None:
     assert {c.name: c.dials for c in comparisons} == dict(SETTINGS)
 
 
-def test_a_comparison_that_is_gone_leaves_nothing(runs: Path, tmp_path: Path) -> None:
-    fewer, out = tmp_path / "runs", tmp_path / "out"
-    fewer.mkdir()
-    shutil.copytree(runs / "apart", fewer / "apart")
-    (fewer / "begun").mkdir()
-    (fewer / "begun" / "comparison.yaml").write_text("methods: [grpo]\n")
-    (out / "old").mkdir(parents=True)
-    (out / "old" / "comparison.json").write_text("{}")
-    (out / "mine").mkdir()
-    said = collect(fewer, out)
-    assert not (out / "old").exists() and (out / "mine").exists() and (out / "apart" / "curves.csv").is_file()
+def test_comparisons_that_ran_elsewhere_stay(
+    making: Callable[[Path, Iterable[str]], None], results: Path, tmp_path: Path
+) -> None:
+    """Written in two parts, each from the runs of some comparisons, `results/` is what one writing makes of all."""
+    out = tmp_path / "out"
+    for part in (("middle", "apart"), ("shared", "conflict")):
+        making(tmp_path / part[0], part)
+        said = collect(tmp_path / part[0], out)
+    assert [remark.split(" stays")[0] for remark in said] == [str(out / "middle"), str(out / "apart")]
+    files = sorted(file.relative_to(out) for file in out.rglob("*") if file.is_file())
+    assert files == sorted(f.relative_to(results) for f in results.rglob("*") if f.is_file())
+    for file in files:
+        assert (out / file).read_text(encoding="utf-8") == (results / file).read_text(encoding="utf-8"), file
+
+
+def test_means_of_kept_comparisons_keep_their_digits(runs: Path, results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(results, out)
+    rows = read_csv(out / "dials.csv")
+    write_csv(out / "dials.csv", list(rows[0]), [{**row, "value": round(row["value"], 1)} for row in rows])
+    for name in ("apart", "models"):
+        shutil.copytree(runs / name, tmp_path / "runs" / name)
+    collect(tmp_path / "runs", out)
+    before, after = (
+        {tuple(list(row.values())[:7]): row["value"] for row in read_csv(folder / "dials_summary.csv")}
+        for folder in (results, out)
+    )
+    assert list(before) == list(after)
+    changed = {key[:2] for key, value in after.items() if value != before[key]}
+    assert changed == {("shared", "apart"), ("apart", "conflict")}, "those alone needed the table"
+
+
+def test_a_comparison_whose_folder_is_removed_leaves_the_tables(runs: Path, results: Path, tmp_path: Path) -> None:
+    here, out = tmp_path / "runs", tmp_path / "out"
+    shutil.copytree(runs / "apart", here / "apart")
+    (here / "begun").mkdir()
+    (here / "begun" / "comparison.yaml").write_text("methods: [grpo]\n")
+    shutil.copytree(results, out)
+    shutil.rmtree(out / "middle")
+    said = collect(here, out)
     assert any("begun has no comparison.json" in remark for remark in said)
-    assert any("old is removed" in remark for remark in said)
+    for table in ("seeds", "differences", "dials", "positives_summary", "term", "geometry"):
+        names = {row["comparison"] for row in read_csv(out / f"{table}.csv")}
+        assert "middle" not in names and "conflict" in names, table
+    assert "middle" not in json.loads((out / "machine.json").read_text())["comparisons"]
+
+
+def test_kept_numbers_are_never_overwritten_unread(runs: Path, results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(results, out)
+    shutil.copytree(runs / "apart", tmp_path / "runs" / "apart")
+    (out / "middle" / "comparison.yaml").write_text("recipe\n")
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    with pytest.raises(RunError, match=r"middle.comparison\.yaml is damaged .*Restore it, or remove its folder"):
+        collect(tmp_path / "runs", out)
+    (out / "middle" / "comparison.json").write_text("[]")
+    with pytest.raises(RunError, match=r"middle.comparison\.json is not the result .*Restore it"):
+        collect(tmp_path / "runs", out)
+    before[out / "middle" / "comparison.json"] = b"[]"
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
 
 
 def test_no_runs(tmp_path: Path) -> None:
@@ -157,11 +206,12 @@ def test_a_damaged_result(runs: Path, tmp_path: Path) -> None:
 
 
 def test_csv_there_and_back(tmp_path: Path) -> None:
-    rows = [{"name": "a, b", "count": 3, "share": 0.1234567, "clear": True, "none": None}, {"share": float("nan")}]
-    write_csv(tmp_path / "t.csv", ["name", "count", "share", "clear", "none"], rows, digits=4)
-    assert (tmp_path / "t.csv").read_text() == 'name,count,share,clear,none\n"a, b",3,0.1235,yes,\n,,,,\n'
-    assert read_csv(tmp_path / "t.csv")[0] == {"name": "a, b", "count": 3, "share": 0.1235, "clear": True, "none": None}
-    write_csv(tmp_path / "t.csv", ["x"], [{"x": -0.00001}, {"x": 12.0}, {"x": 100.0}], digits=2)
+    rows = [{"name": "a, b", "count": 3, "share": 0.12345678, "clear": True, "none": None}, {"share": float("nan")}]
+    write_csv(tmp_path / "t.csv", ["name", "count", "share", "clear", "none"], rows)
+    assert (tmp_path / "t.csv").read_text() == 'name,count,share,clear,none\n"a, b",3,0.123457,yes,\n,,,,\n'
+    first = {"name": "a, b", "count": 3, "share": 0.123457, "clear": True, "none": None}
+    assert read_csv(tmp_path / "t.csv")[0] == first
+    write_csv(tmp_path / "t.csv", ["x"], [{"x": -1e-9}, {"x": 12.0}, {"x": 100.0}])
     assert (tmp_path / "t.csv").read_text() == "x\n0\n12\n100\n", "no minus zero, no zeros lost"
 
 
