@@ -12,7 +12,7 @@ import yaml
 from mcpo_rl.cli.machine import cpu_name
 from mcpo_rl.runs.files import write_text
 from mcpo_rl.runs.manifest import plain
-from study.results import dials, differences, geometry, positives, seeds, spread, term
+from study.results import dials, differences, geometry, parting, positives, seeds, spread, term
 from study.results.files import read_json, without_paths, write_csv, write_json
 from study.results.merging import Tables
 from study.results.reading import Compared, in_order, read_comparisons, read_kept
@@ -46,6 +46,8 @@ def _write(tables: Tables) -> None:
     tables.derive("differences", differences.COLUMNS, (row for c in every for row in differences.difference_rows(c)))
     tables.derive("headline", differences.COLUMNS, differences.headline_rows(every))
     tables.derive("spread", spread.COLUMNS, (row for c in every for row in spread.spread_rows(c)))
+    curves = {c.name: tables.results / c.name / "curves.csv" for c in every}
+    tables.derive("parting", parting.COLUMNS, (row for c in every for row in parting.parting_rows(c, curves[c.name])))
     found = tables.measure("dials", dials.COLUMNS, dials.dial_rows)
     tables.summarize("dials_summary", dials.SUMMARY_COLUMNS, dials.summary_rows(found))
     found = tables.measure("positives", positives.COLUMNS, positives.positive_rows)

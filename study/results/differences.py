@@ -2,7 +2,7 @@
 
 The tests are those of the comparisons (paired over the seeds, adjusted by Holm for the methods of a comparison). The
 headline asks one question at several settings of the dials, so there p is adjusted once more: for every quantity, by
-Holm over the settings.
+Holm over the settings, and for the mean of the settings over the quantities.
 """
 
 from __future__ import annotations
@@ -60,32 +60,34 @@ def worst_gains(compared: Compared) -> list[tuple[Mapping[str, Any], PairedEstim
 
 
 def headline_rows(comparisons: Sequence[Compared]) -> Iterator[Row]:
-    """Yield MCPO minus GRPO of every quantity at every setting, with p adjusted over the settings; then their mean."""
+    """Yield MCPO minus GRPO of every quantity at every setting, with p adjusted over them; then their mean.
+
+    Of the mean of the settings there is one test per quantity: there p is adjusted over the quantities.
+    """
     settings = held(comparisons, *HEADLINE_SETTINGS)
+    together = {}
     for quantity in HEADLINE_QUANTITIES:
         found = {c.name: one for c in settings if (one := _headline(c, quantity)) is not None}
         paired = {name: paired_over_seeds({int(s): x for s, x in one["seeds"].items()}) for name, one in found.items()}
         for name, tested in corrected(paired).items():
             problems = found[name].get("problems") or {}
-            yield {
-                "comparison": name,
-                "method": "mcpo",
-                "minus": "grpo",
-                "quantity": quantity,
-                "domain": MEAN,
-                **_estimate(tested.to_json(), problems),
-                "clear": tested.clear and _same_side(tested, problems),
-            }
+            clear = tested.clear and _same_side(tested, problems)
+            yield _headline_row(name, quantity, tested, problems, clear)
         if len(paired) == len(HEADLINE_SETTINGS):
-            yield _together(quantity, list(paired.values()))
+            together[quantity] = _together(list(paired.values()))
+    for quantity, tested in corrected(together).items():
+        yield _headline_row(TOGETHER, quantity, tested, {}, tested.clear)
 
 
-def _together(quantity: str, settings: Sequence[PairedEstimate]) -> Row:
+def _together(settings: Sequence[PairedEstimate]) -> PairedEstimate:
     """Return the mean over the settings, paired over the seeds that all of them have."""
     seeds = sorted(set.intersection(*(set(one.seeds) for one in settings)))
-    one = paired_over_seeds({seed: fmean(setting.seeds[seed] for setting in settings) for seed in seeds})
-    start = {"comparison": TOGETHER, "method": "mcpo", "minus": "grpo", "quantity": quantity, "domain": MEAN}
-    return {**start, **_estimate(one.to_json(), {}), "clear": one.clear}
+    return paired_over_seeds({seed: fmean(setting.seeds[seed] for setting in settings) for seed in seeds})
+
+
+def _headline_row(name: str, quantity: str, one: PairedEstimate, problems: Mapping[str, Any], clear: bool) -> Row:
+    start = {"comparison": name, "method": "mcpo", "minus": "grpo", "quantity": quantity, "domain": MEAN}
+    return {**start, **_estimate(one.to_json(), problems), "clear": clear}
 
 
 def _headline(compared: Compared, quantity: str) -> Mapping[str, Any] | None:

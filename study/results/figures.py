@@ -16,6 +16,7 @@ from study.results.differences import ACCURACY, AREA
 from study.results.drawing import Curves, draw_against_chance, draw_band, draw_forest, trailing
 from study.results.files import read_csv
 from study.results.numbers import Results
+from study.results.positives import DURING
 from study.results.reading import MEAN
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def positives(results: Results) -> Figure | None:
     """What the chosen positives have in common with their anchors (dots), against chance (bars)."""
     kinds = ("both careful", "same strategy", "same opening")
     found: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
-    for row in results.rows("positives_summary"):
+    for row in results.rows("positives_summary", when=DURING):
         if row["quantity"] in kinds and row["by_chance"] is not None:
             found[f"{row['comparison']}: {row['label']}"][row["quantity"]] = row
     if not found:

@@ -38,8 +38,8 @@ class Tables:
         Args:
             name: Of the file.
             columns: Of the file.
-            rows: Of all comparisons, worked out from the tables of single seeds. A row of kept comparisons alone
-                stays as it was written: it was worked out with all digits of its runs.
+            rows: Of all comparisons, worked out from the tables of single seeds. Those of kept comparisons stay as they
+                were written, with the digits that their runs had; they are taken from here where the file has none.
         """
         names = {c.name for c in self.kept}
         places = {c.name: place for place, c in enumerate(self.every)}
@@ -47,8 +47,9 @@ class Tables:
         def is_kept(row: Row) -> bool:
             return row["comparison"] in names and (not row.get("minus") or row["minus"] in names)
 
-        found: list[Row] = [row for row in read_csv(self._file(name)) if is_kept(row)]
-        found += [row for row in rows if not is_kept(row)]
+        earlier: list[Row] = [row for row in read_csv(self._file(name)) if is_kept(row)]
+        written = {row["comparison"] for row in earlier}
+        found = earlier + [row for row in rows if not (is_kept(row) and row["comparison"] in written)]
         # Differences to another comparison behind all others.
         found.sort(key=lambda row: (places.get(row.get("minus") or "", -1), places[row["comparison"]]))
         return self._write(name, columns, found)

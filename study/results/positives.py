@@ -27,9 +27,12 @@ COLUMNS = (
     "anchors", "with_positive", "pairs", *(name for like in LIKENESS for name in (like, f"{like}_by_chance")),
 )  # fmt: skip
 SUMMARY_COLUMNS = (
-    "comparison", "method", "label", "quantity", "seeds", "value", "low", "high", "by_chance", "excess", "excess_low",
-    "excess_high", "clear",
+    "comparison", "method", "label", "when", "quantity", "seeds", "value", "low", "high", "by_chance", "excess",
+    "excess_low", "excess_high", "clear",
 )  # fmt: skip
+
+BEFORE, DURING = "before training", "in training"
+"""The rollouts of step 0 are the base model's; nothing has been learned yet."""
 
 Families = Mapping[str, str]
 """The last message of a prompt to the family of its problem."""
@@ -90,17 +93,19 @@ def structure(batch: RolloutBatch, families: Families, dials: Dials) -> dict[str
 
 
 def summary_rows(rows: Sequence[Row], labels: Mapping[tuple[str, str], str]) -> Iterator[Row]:
-    """Yield per comparison and method, over all kept steps of a seed: how often there is a positive, and what it is.
+    """Yield per comparison, method and `when`, over the kept steps: how often there is a positive, and what it is.
 
     Args:
         rows: Of `positives.csv`.
         labels: (comparison, method) to the method as it stands in tables.
     """
-    groups: dict[tuple[str, str], dict[int, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[str, str, str], dict[int, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        groups[row["comparison"], row["method"]][row["seed"]].append(row)
-    for (comparison, method), seeds in groups.items():
-        start = {"comparison": comparison, "method": method, "label": labels.get((comparison, method), method)}
+        when = DURING if row["step"] else BEFORE
+        groups[row["comparison"], row["method"], when][row["seed"]].append(row)
+    for (comparison, method, when), seeds in groups.items():
+        label = labels.get((comparison, method), method)
+        start = {"comparison": comparison, "method": method, "label": label, "when": when}
         shares = {
             "has a positive": ("with_positive", "anchors"),
             "correct, careful": ("correct_careful", "careful"),

@@ -10,6 +10,7 @@ from study.results.differences import ACCURACY, AREA, HEADLINE_QUANTITIES, WORST
 from study.results.files import read_json
 from study.results.geometry import METHODS
 from study.results.numbers import NOTHING, Results, estimate, probability, share, signed, table
+from study.results.positives import DURING
 from study.results.reading import MEAN
 
 COSINE_SCORER = ("mcpo-cosine", "scorer-cosine")
@@ -112,6 +113,7 @@ def methods(results: Results, name: str) -> str:
                 estimate(found[AREA], plus=True),
                 estimate(found[WORST], plus=True),
                 _steps(row),
+                _parting(results, name, row["method"]),
             ]
         )
     head = [
@@ -123,6 +125,7 @@ def methods(results: Results, name: str) -> str:
         "area minus GRPO",
         "worst-domain gain minus GRPO",
         "steps to the target",
+        "rollouts differ from step",
     ]
     return table(head, rows)
 
@@ -167,7 +170,7 @@ def positives(results: Results) -> str:
     """What the chosen positives have in common with their anchors, against choosing at random."""
     rows = []
     for key in _pairs(results, "positives_summary"):
-        found = {row["quantity"]: row for row in results.rows("positives_summary", **key)}
+        found = {row["quantity"]: row for row in results.rows("positives_summary", when=DURING, **key)}
         if "both careful" not in found:
             continue
         cells = [key["comparison"], found["careful"]["label"], share(found["has a positive"]["value"])]
@@ -187,7 +190,7 @@ def scorers(results: Results) -> str:
     for setting in results.names:
         for method in ("mcpo", *COSINE_SCORER):
             own = {"comparison": setting, "method": method}
-            alike = results.row("positives_summary", quantity="same strategy", **own)
+            alike = results.row("positives_summary", quantity="same strategy", when=DURING, **own)
             found = [results.difference(setting, method, "grpo", MEAN, q) for q in (ACCURACY, AREA)]
             if alike is None or not any(results.method(setting, name) for name in COSINE_SCORER):
                 continue
@@ -204,7 +207,7 @@ def openings(results: Results) -> str:
     for key in _pairs(results, "positives_summary"):
         if key["method"] != "mcpo":
             continue
-        found = {row["quantity"]: row for row in results.rows("positives_summary", **key)}
+        found = {row["quantity"]: row for row in results.rows("positives_summary", when=DURING, **key)}
         rows.append(
             [key["comparison"], *(estimate(found.get(q)) for q in ("careful", "correct, careful", "correct, hasty"))]
         )
@@ -287,6 +290,14 @@ def _steps(row: Mapping[str, Any]) -> str:
     if found is None:
         return NOTHING
     return f"{'never' if found['median'] is None else found['median']} ({found['reached']}/{found['of']})"
+
+
+def _parting(results: Results, name: str, method: str) -> str:
+    """Return the first step whose rollouts do not do as well as GRPO's with the same seed: median (first to last)."""
+    row = results.row("parting", comparison=name, method=method)
+    if row is None or row["median"] is None:
+        return NOTHING
+    return f"{row['median']:g} ({row['first']}–{row['last']})"
 
 
 def _short(row: Mapping[str, Any] | None) -> str:

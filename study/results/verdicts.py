@@ -13,8 +13,9 @@ from typing import Any
 from mcpo_rl.comparison.seeds import LEVEL
 from mcpo_rl.data.procedural.conventions import SOURCE_DOMAIN
 from study.results.dials import COSINE, EFFECT, EXPECTED
-from study.results.differences import ACCURACY, AREA, HEADLINE_QUANTITIES, HEADLINE_SETTINGS, TOGETHER
+from study.results.differences import ACCURACY, HEADLINE_QUANTITIES, HEADLINE_SETTINGS, TOGETHER
 from study.results.numbers import Results, estimate, listed, probability, share, signed
+from study.results.positives import BEFORE, DURING
 from study.results.reading import MEAN
 from study.results.tables import QUANTITIES
 
@@ -77,8 +78,11 @@ def dials(results: Results) -> str:
             means = [row["value"] for row in values if row is not None]
             holds = means == sorted(means, reverse=True) and len(set(means)) == len(means)
             gaps = [results.dial(a, measure, SOURCE_DOMAIN, domain, minus=b) for a, b in pairwise(EXPECTED)]
-            clear = [f"`{row['comparison']}` and `{row['minus']}`" for row in gaps if row is not None and row["clear"]]
-            told = f"clear between {listed(clear)}" if clear else "no step of it is clear over the seeds"
+            told = " and ".join(
+                f"{'clear' if row['clear'] else 'not clear'} from `{row['comparison']}` to `{row['minus']}`"
+                for row in gaps
+                if row is not None
+            )
             ends = results.dial(EXPECTED[0], measure, SOURCE_DOMAIN, domain, minus=EXPECTED[-1])
             order = ", ".join(f"{signed(mean)} (`{name}`)" for name, mean in zip(EXPECTED, means, strict=True))
             verdict = f"holds; {told}" if holds else "does not hold"
@@ -93,14 +97,19 @@ def positives(results: Results) -> str:
     """Are the chosen positives structurally alike?"""
     lines = []
     for setting in results.names:
-        key = {"comparison": setting, "method": "mcpo"}
-        found = {row["quantity"]: row for row in results.rows("positives_summary", **key)}
-        if "same strategy" not in found:
-            continue
-        said = [f"{_likeness(found[name])} {what}" for name, what in (
-            ("same strategy", "the same strategy"), ("same opening", "the same opening"))]  # fmt: skip
-        lines.append(f"- `{setting}`: the positives that MCPO chooses have {said[0]}, and {said[1]}.")
+        said = [told for when in (DURING, BEFORE) if (told := _alike(results, setting, when))]
+        if said:
+            lines.append(f"- `{setting}`: the positives that MCPO chooses have {'; '.join(said)}.")
     return "\n".join(lines) or NONE
+
+
+def _alike(results: Results, setting: str, when: str) -> str:
+    own = {"comparison": setting, "method": "mcpo", "when": when}
+    found = {row["quantity"]: row for row in results.rows("positives_summary", **own)}
+    if "same strategy" not in found:
+        return ""
+    said = [f"{_likeness(found[f'same {what}'])} the same {what}" for what in ("strategy", "opening")]
+    return f"{when} {', and '.join(said)}"
 
 
 def term(results: Results) -> str:
@@ -126,23 +135,34 @@ def term(results: Results) -> str:
         way = f" Its cosine with the policy's gradient is {listed(cosines)}." if cosines else ""
         lines.append(
             f"- `{setting}`: the gradient of the term has {ratio:.3f} times the norm of the policy's on the "
-            f"hidden states, {size} it; {idle:.1%} of the steps had no anchor.{way}"
+            f"hidden states, {size} it; {idle:.1%} of the steps had no anchor.{way}{_parts(results, setting)}"
         )
     return "\n".join(lines) or NONE
 
 
+def _parts(results: Results, setting: str) -> str:
+    row = results.row("parting", comparison=setting, method="mcpo")
+    if row is None or row["median"] is None:
+        return ""
+    return (
+        f" With the same seed the accuracies of its rollouts differ from GRPO's from step {row['median']:g} on "
+        f"(median; {row['first']} to {row['last']}), of {row['steps']}."
+    )
+
+
 def methods(results: Results, name: str) -> str:
-    """Which methods of a comparison differ clearly from GRPO, in final accuracy and in area?"""
+    """Which methods of a comparison differ clearly from GRPO, in final accuracy, in area and in the worst gain?"""
     lines = []
-    for quantity in (ACCURACY, AREA):
+    for quantity in QUANTITIES:
         found = results.rows("differences", comparison=name, minus="grpo", quantity=quantity, domain=MEAN)
         if not found:
             continue
         parts = [_apart(found, "better", 1), _apart(found, "worse", -1)]
-        top = max(found, key=lambda row: row["value"])
+        ends = [pick(found, key=lambda row: row["value"]) for pick in (max, min)]
+        top, bottom = (f"that of {row['label']} ({estimate(row, plus=True)})" for row in ends)
         lines.append(
-            f"- {_upper(QUANTITIES[quantity])}: of {len(found)} methods held against GRPO, {', '.join(parts)}. The "
-            f"largest mean is that of {top['label']} ({estimate(top, plus=True)})."
+            f"- {_upper(QUANTITIES[quantity])}: of {len(found)} methods held against GRPO, {', '.join(parts)}. "
+            + (f"The largest difference is {top}, the smallest {bottom}." if len(found) > 1 else f"It is {top}.")
         )
     return "\n".join(lines) or NONE
 
@@ -198,15 +218,28 @@ def _word(row: Mapping[str, Any]) -> str:
 
 
 def _every_domain(results: Results) -> str:
-    said = []
+    said, every = [], []
     for setting in results.testbed:
         found = [(d, row) for d in results.domains if (row := results.difference(setting, "mcpo", "grpo", d))]
         if found:
+            every += [(setting, d, row) for d, row in found]
             up = [d for d, row in found if row["value"] > 0]
             clear = [f"{d} {signed(row['value'])}" for d, row in found if row["clear"]]
             told = f"clear: {listed(clear)}" if clear else "none clear"
             said.append(f"at `{setting}` MCPO's mean is above GRPO's in {len(up)} of {len(found)} domains ({told})")
-    return f"{_upper('; '.join(said))}." if said else NONE
+    if not said:
+        return NONE
+    held = sorted({setting for setting, _, _ in every} - {s for s, _, row in every if not _clearly_up(row)})
+    verdict = f"Found at {listed([f'`{name}`' for name in held])}" if held else "Not found"
+    setting, domain, far = max(every, key=lambda one: abs(one[2]["value"]))
+    return (
+        f"{verdict}: {'; '.join(said)}. The largest difference of all is that in {domain} at `{setting}` "
+        f"({estimate(far, plus=True)})."
+    )
+
+
+def _clearly_up(row: Mapping[str, Any]) -> bool:
+    return bool(row["clear"] and row["value"] > 0)
 
 
 def _joint(results: Results) -> str:
@@ -216,7 +249,7 @@ def _joint(results: Results) -> str:
             row = results.difference(setting, method, "single", MEAN)
             if row is not None:
                 said.append(f"{row['label']} at `{setting}` {_word(row)} ({estimate(row, plus=True)})")
-    return f"Against a specialist per domain with the same rollouts of its domain: {'; '.join(said)}." if said else NONE
+    return f"Against a specialist per domain with as many rollouts of it: {'; '.join(said)}." if said else NONE
 
 
 def _geometry(results: Results) -> str:
@@ -226,25 +259,25 @@ def _geometry(results: Results) -> str:
     clear = [f"{row['measure'].replace('_', ' ')} at `{row['comparison']}` ({estimate(row, plus=True)})"
              for row in found if row["clear"]]  # fmt: skip
     on = listed(sorted({row["on"] for row in found}))
-    told = (
-        f"MCPO differs clearly from GRPO in {listed(clear)}"
-        if clear
-        else "MCPO differs clearly from GRPO in none of them"
+    tests = sum(row["p"] is not None for row in found)
+    lower = []
+    for measure, where in (("alignment", "within a domain"), ("cross_alignment", "across domains")):
+        own = [row["value"] < 0 for row in found if row["measure"] == measure]
+        lower += [f"{where} MCPO's is lower in {sum(own)} of {len(own)} comparisons"] if own else []
+    return (
+        f"{'Found in part' if clear else 'Not found'}: of {tests} tests (on the {on}, at the last step kept; p "
+        f"adjusted for all of them) MCPO differs clearly from GRPO in {listed(clear) if clear else 'none'}."
+        + (f" The term means to lower the alignments: {', '.join(lower)}." if lower else "")
     )
-    where = f"on the {on}, at the last step kept"
-    return f"Of {len(found)} measures ({where}), {told} (p adjusted for their number)."
 
 
 def _likeness(row: Mapping[str, Any]) -> str:
     numbers = f"({share(row['value'])}, by chance {share(row['by_chance'])})"
     if row["seeds"] < 3:
         return f"at fewer than three seeds, too few to tell from chance, {numbers}"
-    way = (
-        "as often as by chance"
-        if not row["clear"]
-        else f"{'more' if row['excess'] > 0 else 'less'} often than by chance"
-    )
-    return f"{way} {numbers}"
+    if not row["clear"]:
+        return f"neither clearly more nor less often than by chance {numbers}"
+    return f"{'more' if row['excess'] > 0 else 'less'} often than by chance {numbers}"
 
 
 def _upper(text: str) -> str:

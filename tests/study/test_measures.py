@@ -18,6 +18,7 @@ from study.results.files import read_csv
 from study.results.geometry import adjusted, measured_of, of_rollouts
 from study.results.geometry import summary_rows as geometry_summary
 from study.results.positives import structure
+from study.results.positives import summary_rows as positives_summary
 from study.results.reading import Compared
 from study.results.spread import spread
 from study.results.term import MEASURES
@@ -172,8 +173,29 @@ def test_positives_of_runs(results: Path) -> None:
     assert {row["method"] for row in rows} == {"mcpo", "mcpo-cosine"}, "GRPO chooses none"
     assert {row["step"] for row in rows} == {0, 10}
     summary = read_csv(results / "positives_summary.csv")
-    found = one(summary, comparison="conflict", method="mcpo", quantity="same opening")
-    assert found["value"] == found["by_chance"] == 1 and found["excess"] == 0
+    for when in ("before training", "in training"):
+        found = one(summary, comparison="conflict", method="mcpo", when=when, quantity="same opening")
+        assert found["value"] == found["by_chance"] == 1 and found["excess"] == 0
+
+
+def test_rollouts_of_the_base_model_stand_apart() -> None:
+    likes = ("both_careful", "same_strategy", "same_opening")
+
+    def row(seed: int, step: int, pairs: int, share: float) -> dict[str, Any]:
+        counts = dict.fromkeys(("rollouts", "careful", "hasty", "correct_careful", "correct_hasty", "anchors"), 10)
+        shares = {name: share for like in likes for name in (like, f"{like}_by_chance")}
+        start = {"comparison": "c", "method": "mcpo", "seed": seed, "step": step}
+        return start | counts | shares | {"pairs": pairs, "with_positive": step}
+
+    rows = [
+        row(seed, step, pairs, share)
+        for seed in (0, 1)
+        for step, pairs, share in ((0, 9, 1.0), (1, 1, 0.0), (2, 3, 0.4))
+    ]
+    found = {row["when"]: row for row in positives_summary(rows, {}) if row["quantity"] == "same strategy"}
+    assert found["before training"]["value"] == 1 and found["in training"]["value"] == pytest.approx(0.3)
+    reached = {row["when"]: row["value"] for row in positives_summary(rows, {}) if row["quantity"] == "has a positive"}
+    assert reached == {"before training": 0, "in training": pytest.approx(0.15)}
 
 
 def test_ten_steps_a_row(results: Path) -> None:

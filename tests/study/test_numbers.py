@@ -16,6 +16,7 @@ from study.plan import SETTINGS
 from study.results.collecting import collect
 from study.results.differences import headline_rows
 from study.results.files import read_csv, without_paths, write_csv
+from study.results.parting import parting_rows
 from study.results.reading import Compared, read_comparisons
 
 
@@ -63,7 +64,8 @@ def test_the_headline_is_corrected_over_the_settings(results: Path) -> None:
     *settings, together = rows
     assert [row["comparison"] for row in settings] == ["shared", "middle", "conflict"], "`apart` has no MCPO"
     assert all(row["p_holm"] == pytest.approx(3 * row["p"], abs=1e-5) for row in settings)
-    assert (together["comparison"], together["p_holm"], together["seeds"]) == ("mean of the settings", None, 3)
+    assert (together["comparison"], together["seeds"], together["tests"]) == ("mean of the settings", 3, 2)
+    assert together["p_holm"] == pytest.approx(2 * together["p"], abs=1e-5), "areas, where seeds agree, have no p"
 
 
 def test_settings_together_are_paired_by_seed() -> None:
@@ -73,6 +75,8 @@ def test_settings_together_are_paired_by_seed() -> None:
     assert (found["value"], found["seeds"], found["better"]) == (pytest.approx(1 / 9), 3, 3)
     # Of every seed 0.1, 0.1 and 0.4 / 3, with standard deviation 0.1 / 3 / sqrt(3): t is 10 with 2 degrees of freedom.
     assert found["p"] == pytest.approx(0.00985, abs=1e-5)
+    # The worst-domain gain is the same numbers here: two tests of one p.
+    assert (found["tests"], found["p_holm"]) == (2, pytest.approx(2 * found["p"]))
     two = headline_rows([_compared(name, gaps[name], (-1, 1)) for name in ("shared", "middle")])
     assert not any(row["comparison"] == "mean of the settings" for row in two), "only of all"
 
@@ -145,6 +149,30 @@ def test_comparisons_that_ran_elsewhere_stay(
         assert (out / file).read_text(encoding="utf-8") == (results / file).read_text(encoding="utf-8"), file
 
 
+def test_when_rollouts_part(tmp_path: Path) -> None:
+    columns = ("method", "seed", "domain", "step", "accuracy")
+    curves = {
+        ("grpo", 0): [0.1, 0.2, 0.3], ("grpo", 1): [0.1, 0.1, 0.1],
+        ("mcpo", 0): [0.1, 0.2, 0.4], ("mcpo", 1): [0.1, 0.1, 0.1], ("mcpo", 2): [0.5, 0.5, 0.5],
+        ("single", 0): [0.0, 0.2, 0.3],
+    }  # fmt: skip
+    rows = [
+        {"method": method, "seed": seed, "domain": domain, "step": step, "accuracy": value + (domain == "code")}
+        for (method, seed), values in curves.items()
+        for domain in ("math", "code")
+        for step, value in enumerate(values, 1)
+    ]
+    write_csv(tmp_path / "curves.csv", columns, rows)
+    compared = _compared("shared", [0.0], (0, 1))
+    compared.data["rows"].append({"method": "single", "seeds": [0]})
+    mcpo, single = parting_rows(compared, tmp_path / "curves.csv")
+    assert mcpo == {
+        "comparison": "shared", "method": "mcpo", "seeds": 2, "first": 3, "median": 3, "last": 3, "never": 1,
+        "steps": 3,
+    }, "seed 2 has no run of GRPO"  # fmt: skip
+    assert (single["first"], single["never"]) == (1, 0)
+
+
 def test_means_of_kept_comparisons_keep_their_digits(runs: Path, results: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(results, out)
@@ -160,6 +188,10 @@ def test_means_of_kept_comparisons_keep_their_digits(runs: Path, results: Path, 
     assert list(before) == list(after)
     changed = {key[:2] for key, value in after.items() if value != before[key]}
     assert changed == {("shared", "apart"), ("apart", "conflict")}, "those alone needed the table"
+    (out / "dials_summary.csv").unlink()
+    collect(tmp_path / "runs", out)
+    again = {tuple(list(row.values())[:7]) for row in read_csv(out / "dials_summary.csv")}
+    assert again == set(before), "what is not there is worked out from the table"
 
 
 def test_a_comparison_whose_folder_is_removed_leaves_the_tables(runs: Path, results: Path, tmp_path: Path) -> None:
