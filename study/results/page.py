@@ -50,7 +50,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
 """Name to what is written there."""
 
 FIGURES = {
-    "curves": "Learning curves by setting and domain (trailing means of five steps): means and 95% bands over the seeds",
+    "curves": "Learning curves by setting and domain (trailing means of five steps): mean and 95% band over the seeds",
     "effects": "What training on one domain did to every domain, by setting; *: the interval leaves out 0",
     "cosines": "Cosine between the gradients of two domains over the steps, by setting: means and 95% bands",
     "methods": "Differences to GRPO of every method at the middle setting; filled: clear",

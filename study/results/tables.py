@@ -66,19 +66,16 @@ def accuracies(results: Results) -> str:
 
 
 def gains(results: Results) -> str:
-    """What GRPO alone gains, and where it ends: is there something to learn, and room for more?"""
+    """What GRPO gains, and where it ends (is there something to learn, and room for more?); and what MCPO does."""
     names = results.domains
     rows = []
     for setting in results.testbed:
-        row = results.method(setting, "grpo")
-        if row is not None:
-            rows.append(
-                [
-                    setting,
-                    *(f"{signed(row['gain'][d]['value'])} to {share(row['accuracy'][d]['value'])}" for d in names),
-                ]
-            )
-    return table(["GRPO: gain, and accuracy reached", *names], rows)
+        for method in METHODS:
+            row = results.method(setting, method)
+            if row is not None:
+                gained = [f"{signed(row['gain'][d]['value'])} to {share(row['accuracy'][d]['value'])}" for d in names]
+                rows.append([setting, row["label"], *gained])
+    return table(["gain, and accuracy reached", "", *names], rows, texts=2)
 
 
 def joint(results: Results) -> str:
