@@ -45,6 +45,8 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "geometry": tables.geometry,
     "smollm2-verdict": partial(verdicts.methods, name="smollm2"),
     "smollm2": partial(tables.methods, name="smollm2"),
+    "smollm2-accuracies": partial(tables.accuracies, only="smollm2"),
+    "smollm2-domains": partial(tables.domains, only="smollm2"),
     "machine": tables.machine,
 }
 """Name to what is written there."""

@@ -37,27 +37,29 @@ def headline(results: Results) -> str:
     return table(head, rows, texts=2)
 
 
-def domains(results: Results) -> str:
-    """MCPO minus GRPO in every domain: did each improve?"""
+def domains(results: Results, only: str | None = None) -> str:
+    """MCPO minus GRPO in every domain (did each improve?), at every setting or in the comparison named."""
     names = results.domains
     rows = []
-    for setting in results.testbed:
+    for setting in results.testbed if only is None else [only]:
         found = {d: results.difference(setting, "mcpo", "grpo", d) for d in names}
         if any(found.values()):
             rows.append([setting, *(estimate(found[d], plus=True) for d in names)])
     return table(["MCPO minus GRPO, held-out accuracy", *names], rows)
 
 
-def accuracies(results: Results) -> str:
-    """Start, GRPO and MCPO at every setting, by domain."""
+def accuracies(results: Results, only: str | None = None) -> str:
+    """Start, GRPO and MCPO by domain, at every setting or in the comparison named."""
     names = results.domains
     rows = []
-    for setting in results.testbed:
+    for setting in results.testbed if only is None else [only]:
         data = results.comparison(setting)
+        if not data:
+            continue
         start = data["start"]["accuracy"]
         cells = [share(start[d]["value"]) for d in names]
         rows.append([setting, "start", "", *cells, share(data["start"]["mean"]["value"]), ""])
-        for method in ("grpo", "mcpo"):
+        for method in METHODS:
             row = results.method(setting, method)
             if row is not None:
                 cells = [estimate(row["accuracy"][d]) for d in names]
