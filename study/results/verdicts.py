@@ -157,13 +157,7 @@ def methods(results: Results, name: str) -> str:
         found = results.rows("differences", comparison=name, minus="grpo", quantity=quantity, domain=MEAN)
         if not found:
             continue
-        parts = [_apart(found, "better", 1), _apart(found, "worse", -1)]
-        ends = [pick(found, key=lambda row: row["value"]) for pick in (max, min)]
-        top, bottom = (f"that of {row['label']} ({estimate(row, plus=True)})" for row in ends)
-        lines.append(
-            f"- {_upper(QUANTITIES[quantity])}: of {len(found)} methods held against GRPO, {', '.join(parts)}. "
-            + (f"The largest difference is {top}, the smallest {bottom}." if len(found) > 1 else f"It is {top}.")
-        )
+        lines.append(f"- {_upper(QUANTITIES[quantity])}: {_one(found[0]) if len(found) == 1 else _several(found)}")
     return "\n".join(lines) or NONE
 
 
@@ -180,6 +174,20 @@ def spread(results: Results, name: str) -> str:
             f"known to within {share(row['reach'])}."
         )
     return "\n".join(lines) or NONE
+
+
+def _one(row: Mapping[str, Any]) -> str:
+    return f"{row['label']} against GRPO is {_word(row)} ({estimate(row, plus=True)})."
+
+
+def _several(rows: Sequence[Mapping[str, Any]]) -> str:
+    parts = [_apart(rows, "better", 1), _apart(rows, "worse", -1)]
+    ends = [pick(rows, key=lambda row: row["value"]) for pick in (max, min)]
+    top, bottom = (f"that of {row['label']} ({estimate(row, plus=True)})" for row in ends)
+    return (
+        f"of {len(rows)} methods held against GRPO, {', '.join(parts)}. The largest difference is {top}, the smallest "
+        f"{bottom}."
+    )
 
 
 def _apart(rows: Sequence[Mapping[str, Any]], word: str, sign: int) -> str:

@@ -243,6 +243,14 @@ def test_the_ends_of_the_methods_are_named(copy: Path) -> None:
         )
 
 
+def test_one_method_alone_is_judged_by_itself(copy: Path) -> None:
+    _change(copy / "differences.csv", lambda row: {**row, "value": -0.1, "clear": True})
+    rows = read_csv(copy / "differences.csv")
+    write_csv(copy / "differences.csv", list(rows[0]), [row for row in rows if row["method"] == "mcpo"])
+    for line in methods(Results(copy), "middle").splitlines():
+        assert ": MCPO against GRPO is worse (-0.100" in line
+
+
 def test_whether_every_domain_improved(copy: Path) -> None:
     assert "**Every domain improves over GRPO on the mixture.** Not found: at `shared`" in claims(Results(copy))
     gaps = {("middle", "math"): -0.4}
