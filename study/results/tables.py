@@ -15,6 +15,8 @@ from study.results.reading import MEAN
 
 COSINE_SCORER = ("mcpo-cosine", "scorer-cosine")
 """Names of MCPO with the plain cosine as scorer, in the testbed and in the sweep."""
+OF_PAIRS = ("transferability", "similarity_positive")
+"""What the term's log has of cross-domain pairs: 0 where there are none."""
 QUANTITIES = {ACCURACY: "held-out accuracy, mean of the domains", AREA: "area under the learning curve", WORST: WORST}
 
 
@@ -229,7 +231,8 @@ def term(results: Results) -> str:
     for key in _pairs(results, "term_summary"):
         found = {row["quantity"]: row for row in results.rows("term_summary", **key)}
         label = next(iter(found.values()))["label"]
-        cells = [_short(found.get(name)) for name in names]
+        idle = found["positives"]["value"] == 0
+        cells = [NOTHING if idle and name in OF_PAIRS else _short(found.get(name)) for name in names]
         rows.append([key["comparison"], label, *cells])
     return table(["mean over the steps", "", *names.values()], rows, texts=2)
 

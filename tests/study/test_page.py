@@ -227,6 +227,15 @@ def test_the_term_against_the_policy(copy: Path, ratio: float, said: str) -> Non
     assert "differ from GRPO's from step 1 on (median; 1 to 1), of 20." in term(Results(copy))
 
 
+def test_what_there_are_no_pairs_of_is_left_out(copy: Path) -> None:
+    rows = read_csv(copy / "term_summary.csv")
+    rows += [{**row, "quantity": "transferability", "value": 0.5} for row in rows if row["quantity"] == "positives"]
+    for pairs, shown in ((12.0, "0.500"), (0.0, "–")):
+        told = [{**row, "value": pairs} if row["quantity"] == "positives" else row for row in rows]
+        write_csv(copy / "term_summary.csv", list(rows[0]), told)
+        assert BLOCKS["term"](Results(copy)).splitlines()[2].split(" | ")[6] == shown
+
+
 def test_which_methods_are_clear(copy: Path) -> None:
     assert "none is clearly better, none is clearly worse" in methods(Results(copy), "middle")
     _change(copy / "differences.csv", lambda row: {**row, "clear": row["method"] == "single", "value": -0.2})
