@@ -74,9 +74,14 @@ def sweep() -> list[Comparison]:
 
 
 def fresh() -> list[Comparison]:
-    """Return what stood first in the sweep, on seeds of its own."""
-    comparison = testbed("middle", {("grpo", "mcpo", *FRESH): range(200, 208)})
-    return [replace(comparison, name="fresh", variants=HERE / "sweep.yaml")]
+    """Return what stood first in the sweep, and at `conflict` the plain cosine, on seeds of their own."""
+    both, seeds = ("grpo", "mcpo"), range(200, 208)
+    middle = testbed("middle", {(*both, *FRESH): seeds})
+    conflict = testbed("conflict", {(*both, "mcpo-cosine"): seeds})
+    return [
+        replace(middle, name="fresh", variants=HERE / "sweep.yaml"),
+        replace(conflict, name="fresh-conflict"),
+    ]
 
 
 def smollm2() -> list[Comparison]:

@@ -16,7 +16,7 @@ from mcpo_rl.errors import ConfigError, RunError
 from mcpo_rl.runs import RunDirectory
 from study.plan import SETTINGS
 
-ORDER = ("shared", "middle", "conflict", "apart", "sweep", "fresh", "smollm2")
+ORDER = ("shared", "middle", "conflict", "apart", "sweep", "fresh", "fresh-conflict", "smollm2")
 """Of the comparisons in every table; others follow by name."""
 MEAN = "mean"
 """In the place of a domain: the mean over the domains."""

@@ -68,8 +68,8 @@ def test_each_block_reads_the_files(results: Path, tmp_path: Path) -> None:
     (copy / "machine.json").write_text(json.dumps(machine))
     same = {name for name, write in BLOCKS.items() if write(Results(copy)) == before[name]}
     # Of the sweep and the LLM there are no runs here; the headroom is still there.
-    unrun = {name for part in ("sweep", "fresh", "smollm2") for name in (part, f"{part}-verdict")}
-    unrun |= {"sweep-spread", "smollm2-accuracies", "smollm2-domains"}
+    unrun = {name for part in ("sweep", "fresh", "fresh-conflict", "smollm2") for name in (part, f"{part}-verdict")}
+    unrun |= {"sweep-spread", "fresh-conflict-domains", "smollm2-accuracies", "smollm2-domains"}
     assert same == {*unrun, "headroom-verdict"}
 
 
