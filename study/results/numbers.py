@@ -38,6 +38,11 @@ class Results:
         found: Mapping[str, Any] = read_json(self.folder / name / "comparison.json")
         return found
 
+    @property
+    def on_the_testbed(self) -> list[str]:
+        """The settings of the dials, and those that were run once more on fresh seeds."""
+        return [*self.testbed, *(name for name in self.names if name in ("fresh", "fresh-conflict"))]
+
     def rows(self, name: str, **equal: Any) -> list[dict[str, Any]]:
         """Return the rows of `NAME.csv` whose cells equal those given."""
         return [row for row in self._tables(name) if all(row.get(key) == value for key, value in equal.items())]

@@ -73,7 +73,7 @@ def gains(results: Results) -> str:
     """What GRPO gains, and where it ends (is there something to learn, and room for more?); and what MCPO does."""
     names = results.domains
     rows = []
-    for setting in results.testbed:
+    for setting in results.on_the_testbed:
         for method in METHODS:
             row = results.method(setting, method)
             if row is not None:

@@ -49,7 +49,7 @@ def claims(results: Results) -> str:
 def headroom(results: Results) -> str:
     """Is there something to learn at every setting, and room for more?"""
     short, full, known = [], [], False
-    for setting in results.testbed:
+    for setting in results.on_the_testbed:
         row = results.method(setting, "grpo")
         for domain in results.domains if row is not None else ():
             known = True
