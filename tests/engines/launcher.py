@@ -32,6 +32,7 @@ def launch(
     timeout_s: float = 240,
     environment: Mapping[str, str] | None = None,
     codes: Sequence[int] = (0,),
+    group: bool = True,
 ) -> list[str]:
     """Run `python -m module *arguments` once per rank, from the folder of the tests.
 
@@ -42,6 +43,7 @@ def launch(
         timeout_s: for all of it; then every rank writes down where it is and is killed.
         environment: further variables.
         codes: exit codes that are no failure.
+        group: whether the ranks communicate; their process group is ended with them (`engines.rank`).
 
     Returns:
         What each rank wrote, stdout and stderr in one.
@@ -52,7 +54,7 @@ def launch(
     settings = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     settings |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     settings |= {"WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), **(environment or {})}
-    command = [sys.executable, "-X", "faulthandler", "-m", module, *arguments]
+    command = [sys.executable, "-X", "faulthandler", "-m", *(["engines.rank"] if group else []), module, *arguments]
     processes: list[subprocess.Popen[str]] = []
     try:
         for rank in range(ranks):

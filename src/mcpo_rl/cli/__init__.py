@@ -104,6 +104,7 @@ def _run(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> 
             # What libraries plan for later versions of theirs is for their callers, not for whoever runs this command.
             warnings.simplefilter("ignore", FutureWarning)
             status = run(args)
+        ranks.leave_group()
         sys.stdout.flush()
         return status
     except MCPOError as error:

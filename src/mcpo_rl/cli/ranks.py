@@ -10,6 +10,7 @@ Imports torch only where a process group exists.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import re
@@ -25,6 +26,9 @@ from mcpo_rl.runs.failures import read_failures, write_failure
 
 SAME_CAUSE_S = 1.0
 """Seconds in which rank 0 fails for the same reason, if all ranks do; the others then need not repeat it."""
+
+LET_GO_S = 0.2
+"""Seconds in which threads that still run let go of what they have finished."""
 
 _TIMED_OUT = re.compile(r"timed? ?out", re.IGNORECASE)
 
@@ -99,6 +103,34 @@ def let_rank_0_speak() -> None:
     distributed = sys.modules.get("torch.distributed")
     if rank() > 0 and (distributed is None or not distributed.is_initialized()):
         time.sleep(SAME_CAUSE_S)
+
+
+def prepare_to_leave_group() -> None:
+    """Make sure that `leave_group` can end the group's threads; before there is a group.
+
+    The functions of this module of torch have the group as a default argument, taken when it is first imported: DDP
+    imports it when there is one, which then lives as long as the interpreter.
+    """
+    if number_of_ranks() == 1:
+        return
+    import torch.distributed
+
+    if torch.distributed.is_available():
+        import torch.distributed.nn.functional
+
+
+def leave_group() -> None:
+    """End this rank's process group and its threads, at the end of what went well; nothing where there is none.
+
+    Left to the interpreter's own end, a thread of gloo that still lets go of its last tensors aborts the process, and
+    the launcher calls a run failed that has finished.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return
+    distributed.destroy_process_group()
+    gc.collect()  # models and trainers hold the group too, in circles
+    time.sleep(LET_GO_S)  # FSDP2's meshes keep it, and so its threads, to the end
 
 
 def tell_launcher(error: BaseException) -> None:

@@ -26,7 +26,7 @@ from mcpo_rl.cli.heldout import (
     watched_while_training,
 )
 from mcpo_rl.cli.probing import check_probe, probe_callbacks
-from mcpo_rl.cli.ranks import failing_with_one_cause
+from mcpo_rl.cli.ranks import failing_with_one_cause, prepare_to_leave_group
 from mcpo_rl.cli.recording import begin, created, recorded, removed_if_refused
 from mcpo_rl.cli.sandbox_options import use_recipe_sandbox
 from mcpo_rl.cli.trainer_config import check_lora_base, lora_config, training_config
@@ -87,6 +87,7 @@ def run_training(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -
         MCPOError: Problems or a model that cannot be loaded.
     """
     path = Path(recipe.output_dir)
+    prepare_to_leave_group()
     config = training_config(recipe, path / "checkpoints")
     use_recipe_sandbox(recipe.sandbox)
     peft_config = lora_config(recipe.peft)
