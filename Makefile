@@ -73,7 +73,7 @@ bench: install-dev ## measure overhead, exactness, scaling and the sandbox; writ
 	$(BIN)/mcpo-rl bench --output runs/bench.json
 
 study: install-dev ## run or go on with the study of docs/results.md (hours), then write results/; QUICK=1: a quarter of an hour
-	$(BIN)/python -m study $(if $(QUICK),$(QUICK_STUDY),full sweep fresh smollm2 results)
+	$(BIN)/python -m study $(if $(QUICK),$(QUICK_STUDY),full sweep fresh room smollm2 results)
 
 clean: ## remove .venv, caches and build outputs; runs/ stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -20,6 +20,9 @@ SETTINGS: Mapping[str, Dials] = {
 }
 """The settings of the dials. `apart`, with openings that no two domains share, is what the others are held against."""
 
+ROOM = {f"room-{name}": name for name in ("shared", "middle", "conflict")}
+"""Comparisons with a recipe that leaves room in every domain, to their settings."""
+
 OTHERS = ("single", "sequential", "merge", "pcgrad")
 ABLATIONS = ("mcpo-no-share", "mcpo-no-consolidate", "mcpo-random-positives", "mcpo-cosine")
 FRESH = ("positives-1", "layer-1", "layer-2", "scorer-cosine")
@@ -84,11 +87,28 @@ def fresh() -> list[Comparison]:
     ]
 
 
+def room() -> list[Comparison]:
+    """Return GRPO against MCPO where GRPO learns in every domain and ends below what can be had, on seeds of their own.
+
+    With the recipe of `full`, code is learned to the full at the ends of the dials, and at `conflict` it takes with it
+    what mathematics could gain.
+    """
+    changes = {
+        "temperature": "1.25",
+        "evaluation.temperature": "1.25",
+        "max_steps": "60",
+        "mixture.weights": "{math: 0.36, code: 0.18, logic: 0.46}",
+        **{f"problems.{place}.count": "400" for place in range(3)},
+    }
+    seeds = {("grpo", "mcpo"): range(400, 408)}
+    return [replace(testbed(setting, seeds), name=name, changes=changes) for name, setting in ROOM.items()]
+
+
 def smollm2() -> list[Comparison]:
     """Return GRPO against MCPO on a real small LLM."""
     recipe = HERE / "smollm2.yaml"
     return [Comparison(name="smollm2", recipe=recipe, base="smollm2", seeds={("grpo", "mcpo"): range(3)})]
 
 
-PARTS = {"full": full, "quick": quick, "sweep": sweep, "fresh": fresh, "smollm2": smollm2}
+PARTS = {"full": full, "quick": quick, "sweep": sweep, "fresh": fresh, "room": room, "smollm2": smollm2}
 """What `python -m study PART` runs."""

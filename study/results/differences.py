@@ -2,7 +2,8 @@
 
 The tests are those of the comparisons (paired over the seeds, adjusted by Holm for the methods of a comparison). The
 headline asks one question at several settings of the dials, so there p is adjusted once more: for every quantity, by
-Holm over the settings, and for the mean of the settings over the quantities.
+Holm over the settings, and for the mean of the settings over the quantities. The settings with room are a family of
+their own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from mcpo_rl.comparison.seeds import PairedEstimate, corrected, paired_over_seeds
+from study.plan import ROOM
 from study.results.files import Row
 from study.results.reading import MEAN, Compared, held
 
@@ -19,9 +21,12 @@ COLUMNS = (
     "comparison", "method", "label", "minus", "quantity", "domain", "seeds", "better", "value", "low", "high", "p",
     "p_holm", "tests", "p_sign_flip", "problems_low", "problems_high", "clear",
 )  # fmt: skip
-HEADLINE_SETTINGS = ("shared", "middle", "conflict")
-TOGETHER = "mean of the settings"
-"""In the place of a setting: of every seed the mean difference over the settings, one test for all of them."""
+HEADLINE_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "mean of the settings": ("shared", "middle", "conflict"),
+    "mean of the settings with room": tuple(ROOM),
+}
+"""What stands in the place of a setting (of every seed the mean difference over the settings, one test for all of them)
+to those settings: families of tests."""
 HEADLINE_QUANTITIES = ("accuracy", "area", "worst-domain gain")
 ACCURACY, AREA, WORST = HEADLINE_QUANTITIES
 
@@ -64,8 +69,12 @@ def headline_rows(comparisons: Sequence[Compared]) -> Iterator[Row]:
 
     Of the mean of the settings there is one test per quantity: there p is adjusted over the quantities.
     """
-    settings = held(comparisons, *HEADLINE_SETTINGS)
-    together = {}
+    for together, settings in HEADLINE_SETTINGS.items():
+        yield from _family(together, held(comparisons, *settings), complete=len(settings))
+
+
+def _family(together: str, settings: Sequence[Compared], *, complete: int) -> Iterator[Row]:
+    means = {}
     for quantity in HEADLINE_QUANTITIES:
         found = {c.name: one for c in settings if (one := _headline(c, quantity)) is not None}
         paired = {name: paired_over_seeds({int(s): x for s, x in one["seeds"].items()}) for name, one in found.items()}
@@ -73,10 +82,10 @@ def headline_rows(comparisons: Sequence[Compared]) -> Iterator[Row]:
             problems = found[name].get("problems") or {}
             clear = tested.clear and _same_side(tested, problems)
             yield _headline_row(name, quantity, tested, problems, clear)
-        if len(paired) == len(HEADLINE_SETTINGS):
-            together[quantity] = _together(list(paired.values()))
-    for quantity, tested in corrected(together).items():
-        yield _headline_row(TOGETHER, quantity, tested, {}, tested.clear)
+        if len(paired) == complete:
+            means[quantity] = _together(list(paired.values()))
+    for quantity, tested in corrected(means).items():
+        yield _headline_row(together, quantity, tested, {}, tested.clear)
 
 
 def _together(settings: Sequence[PairedEstimate]) -> PairedEstimate:

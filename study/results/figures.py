@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +47,9 @@ def write_figures(results: Path) -> list[Path]:
     return written
 
 
-def curves(results: Results) -> Figure | None:
+def curves(results: Results, of: str = "testbed") -> Figure | None:
     """Learning curves of GRPO and MCPO: a row of panes per setting, a pane per domain."""
-    settings = [name for name in results.testbed if name != "apart"]
+    settings = [name for name in results.group(of) if name != "apart"]
     found = {name: _curves(results, name) for name in settings}
     settings = [name for name in settings if "grpo" in found[name]]
     if not settings:
@@ -155,6 +156,7 @@ def positives(results: Results) -> Figure | None:
 
 FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "curves": curves,
+    "room-curves": partial(curves, of="room"),
     "methods": methods,
     "sweep": sweep,
     "cosines": cosines,

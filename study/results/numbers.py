@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mcpo_rl.data.procedural.conventions import SOURCE_DOMAIN
+from study.plan import ROOM
 from study.results.differences import ACCURACY
 from study.results.files import read_csv, read_json
 from study.results.reading import ORDER
@@ -39,9 +40,19 @@ class Results:
         return found
 
     @property
+    def with_room(self) -> list[str]:
+        """The settings of the dials with the recipe that leaves room in every domain."""
+        return [name for name in self.names if name in ROOM]
+
+    @property
     def on_the_testbed(self) -> list[str]:
-        """The settings of the dials, and those that were run once more on fresh seeds."""
-        return [*self.testbed, *(name for name in self.names if name in ("fresh", "fresh-conflict"))]
+        """The settings of the dials, with both recipes, and those that were run once more on fresh seeds."""
+        fresh = [name for name in self.names if name in ("fresh", "fresh-conflict")]
+        return [*self.testbed, *fresh, *self.with_room]
+
+    def group(self, of: str) -> list[str]:
+        """Return the comparisons of a name: `testbed`, `room`, or that of one of them."""
+        return {"testbed": self.testbed, "room": self.with_room}.get(of, [of])
 
     def rows(self, name: str, **equal: Any) -> list[dict[str, Any]]:
         """Return the rows of `NAME.csv` whose cells equal those given."""

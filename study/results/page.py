@@ -11,13 +11,20 @@ from pathlib import Path
 from mcpo_rl.errors import RunError
 from mcpo_rl.runs.files import write_text
 from study.results import tables, verdicts
+from study.results.differences import HEADLINE_SETTINGS
 from study.results.numbers import Results
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 
+_, ROOM_TOGETHER = HEADLINE_SETTINGS
+
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "headline-verdict": verdicts.headline,
     "headline": tables.headline,
+    "room-headline-verdict": partial(verdicts.headline, together=ROOM_TOGETHER),
+    "room-headline": partial(tables.headline, together=ROOM_TOGETHER),
+    "room-accuracies": partial(tables.accuracies, of="room"),
+    "room-domains": partial(tables.domains, of="room"),
     "claims": verdicts.claims,
     "domains": tables.domains,
     "accuracies": tables.accuracies,
@@ -38,7 +45,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "fresh": partial(tables.methods, name="fresh"),
     "fresh-conflict-verdict": partial(verdicts.methods, name="fresh-conflict"),
     "fresh-conflict": partial(tables.methods, name="fresh-conflict"),
-    "fresh-conflict-domains": partial(tables.domains, only="fresh-conflict"),
+    "fresh-conflict-domains": partial(tables.domains, of="fresh-conflict"),
     "positives-verdict": verdicts.positives,
     "positives": tables.positives,
     "scorers": tables.scorers,
@@ -48,14 +55,15 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "geometry": tables.geometry,
     "smollm2-verdict": partial(verdicts.methods, name="smollm2"),
     "smollm2": partial(tables.methods, name="smollm2"),
-    "smollm2-accuracies": partial(tables.accuracies, only="smollm2"),
-    "smollm2-domains": partial(tables.domains, only="smollm2"),
+    "smollm2-accuracies": partial(tables.accuracies, of="smollm2"),
+    "smollm2-domains": partial(tables.domains, of="smollm2"),
     "machine": tables.machine,
 }
 """Name to what is written there."""
 
 FIGURES = {
     "curves": "Learning curves by setting and domain (trailing means of five steps): mean and 95% band over the seeds",
+    "room-curves": "Learning curves with room in every domain, as above",
     "effects": "What training on one domain did to every domain, by setting; *: the interval leaves out 0",
     "cosines": "Cosine between the gradients of two domains over the steps, by setting: means and 95% bands",
     "methods": "Differences to GRPO of every method at the middle setting; filled: clear",

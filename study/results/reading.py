@@ -14,9 +14,9 @@ from mcpo_rl.config import parse_yaml
 from mcpo_rl.data.procedural.conventions import Dials
 from mcpo_rl.errors import ConfigError, RunError
 from mcpo_rl.runs import RunDirectory
-from study.plan import SETTINGS
+from study.plan import ROOM, SETTINGS
 
-ORDER = ("shared", "middle", "conflict", "apart", "sweep", "fresh", "fresh-conflict", "smollm2")
+ORDER = ("shared", "middle", "conflict", "apart", *ROOM, "sweep", "fresh", "fresh-conflict", "smollm2")
 """Of the comparisons in every table; others follow by name."""
 MEAN = "mean"
 """In the place of a domain: the mean over the domains."""

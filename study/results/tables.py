@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from study.results.dials import COSINE, EFFECT, EXPECTED, OPENING
-from study.results.differences import ACCURACY, AREA, HEADLINE_QUANTITIES, WORST
+from study.results.differences import ACCURACY, AREA, HEADLINE_QUANTITIES, HEADLINE_SETTINGS, WORST
 from study.results.files import read_json
 from study.results.geometry import METHODS
 from study.results.numbers import NOTHING, Results, estimate, probability, share, signed, table
@@ -20,8 +20,9 @@ OF_PAIRS = ("transferability", "similarity_positive")
 QUANTITIES = {ACCURACY: "held-out accuracy, mean of the domains", AREA: "area under the learning curve", WORST: WORST}
 
 
-def headline(results: Results) -> str:
-    """MCPO minus GRPO at the settings, with p adjusted over them."""
+def headline(results: Results, together: str = "mean of the settings") -> str:
+    """MCPO minus GRPO at the settings of a family, with p adjusted over them."""
+    family = (*HEADLINE_SETTINGS[together], together)
     rows = [
         [
             QUANTITIES[quantity],
@@ -34,27 +35,28 @@ def headline(results: Results) -> str:
         ]
         for quantity in HEADLINE_QUANTITIES
         for row in results.rows("headline", quantity=quantity)
+        if row["comparison"] in family
     ]
     head = ["MCPO minus GRPO", "setting", "difference", "seeds with more", "p", "p (Holm, settings)", "p (sign flips)"]
     return table(head, rows, texts=2)
 
 
-def domains(results: Results, only: str | None = None) -> str:
-    """MCPO minus GRPO in every domain (did each improve?), at every setting or in the comparison named."""
+def domains(results: Results, of: str = "testbed") -> str:
+    """MCPO minus GRPO in every domain (did each improve?), in a comparison or a group of them."""
     names = results.domains
     rows = []
-    for setting in results.testbed if only is None else [only]:
+    for setting in results.group(of):
         found = {d: results.difference(setting, "mcpo", "grpo", d) for d in names}
         if any(found.values()):
             rows.append([setting, *(estimate(found[d], plus=True) for d in names)])
     return table(["MCPO minus GRPO, held-out accuracy", *names], rows)
 
 
-def accuracies(results: Results, only: str | None = None) -> str:
-    """Start, GRPO and MCPO by domain, at every setting or in the comparison named."""
+def accuracies(results: Results, of: str = "testbed") -> str:
+    """Start, GRPO and MCPO by domain, in a comparison or a group of them."""
     names = results.domains
     rows = []
-    for setting in results.testbed if only is None else [only]:
+    for setting in results.group(of):
         data = results.comparison(setting)
         if not data:
             continue

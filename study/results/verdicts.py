@@ -13,7 +13,7 @@ from typing import Any
 from mcpo_rl.comparison.seeds import LEVEL
 from mcpo_rl.data.procedural.conventions import SOURCE_DOMAIN
 from study.results.dials import COSINE, EFFECT, EXPECTED
-from study.results.differences import ACCURACY, HEADLINE_QUANTITIES, HEADLINE_SETTINGS, TOGETHER
+from study.results.differences import ACCURACY, HEADLINE_QUANTITIES, HEADLINE_SETTINGS
 from study.results.numbers import Results, estimate, listed, probability, share, signed
 from study.results.positives import BEFORE, DURING
 from study.results.reading import MEAN
@@ -26,12 +26,13 @@ FULL = 0.95
 NONE = "There are no runs of this yet."
 
 
-def headline(results: Results) -> str:
-    """Does MCPO beat GRPO? One sentence per quantity, one for the whole."""
-    found = results.rows("headline")
+def headline(results: Results, together: str = "mean of the settings") -> str:
+    """Does MCPO beat GRPO at the settings of a family? One sentence per quantity, one for the whole."""
+    settings = HEADLINE_SETTINGS[together]
+    found = [row for row in results.rows("headline") if row["comparison"] in (*settings, together)]
     if not found:
         return NONE
-    lines = [f"- {_whole(found)}"]
+    lines = [f"- {_whole(found, settings, together.removeprefix('mean of the '))}"]
     for quantity in HEADLINE_QUANTITIES:
         rows = [row for row in found if row["quantity"] == quantity]
         said = [f"{_word(row)} {_where(row)} ({estimate(row, plus=True)})" for row in rows]
@@ -198,12 +199,12 @@ def _apart(rows: Sequence[Mapping[str, Any]], word: str, sign: int) -> str:
     return f"clearly {word} {'is' if len(clear) == 1 else 'are'} {listed(clear)}"
 
 
-def _whole(rows: Sequence[Mapping[str, Any]]) -> str:
-    own = [row for row in rows if row["quantity"] == ACCURACY and row["comparison"] != TOGETHER]
+def _whole(rows: Sequence[Mapping[str, Any]], settings: Sequence[str], called: str) -> str:
+    own = [row for row in rows if row["quantity"] == ACCURACY and row["comparison"] in settings]
     clear = {word: [f"`{row['comparison']}`" for row in own if _word(row) == word] for word in ("better", "worse")}
-    missing = [f"`{name}`" for name in HEADLINE_SETTINGS if name not in {row["comparison"] for row in own}]
+    missing = [f"`{name}`" for name in settings if name not in {row["comparison"] for row in own}]
     if not any(clear.values()):
-        said = "In final accuracy MCPO cannot be told from GRPO at any setting"
+        said = f"In final accuracy MCPO cannot be told from GRPO at any of the {called}"
     else:
         parts = [f"{word} than GRPO at {listed(names)}" for word, names in clear.items() if names]
         rest = len(own) - sum(map(len, clear.values()))
@@ -216,7 +217,7 @@ def _whole(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _where(row: Mapping[str, Any]) -> str:
-    return f"in the {TOGETHER}" if row["comparison"] == TOGETHER else f"at `{row['comparison']}`"
+    return f"in the {row['comparison']}" if row["comparison"] in HEADLINE_SETTINGS else f"at `{row['comparison']}`"
 
 
 def _word(row: Mapping[str, Any]) -> str:
@@ -227,7 +228,7 @@ def _word(row: Mapping[str, Any]) -> str:
 
 def _every_domain(results: Results) -> str:
     said, every = [], []
-    for setting in results.testbed:
+    for setting in [*results.testbed, *results.with_room]:
         found = [(d, row) for d in results.domains if (row := results.difference(setting, "mcpo", "grpo", d))]
         if found:
             every += [(setting, d, row) for d, row in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import typing
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from mcpo_rl.config import check_fields, load_recipe
 from mcpo_rl.data import load_problems
 from mcpo_rl.trainers.trl import MCPOConfig
-from study.plan import HERE, PARTS, SETTINGS
+from study.plan import HERE, PARTS, SETTINGS, room
 
 RECIPES = ("testbed", "smollm2")
+ROOM = room()[0]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -47,3 +49,15 @@ def test_every_part_starts_from_a_base_model() -> None:
         for comparison in part():
             assert comparison.recipe.is_file()
             assert comparison.base in {*SETTINGS, "smollm2"}
+
+
+def test_what_is_changed_for_room() -> None:
+    recipe = load_recipe(ROOM.recipe, [word for key, value in ROOM.changes.items() for word in (f"--{key}", value)])
+    training = recipe.training
+    weights = training["mixture"]["weights"]
+    assert sum(weights.values()) == pytest.approx(1)
+    assert recipe.evaluation.temperature == training["temperature"] > 1, "the same in evaluation and in training"
+    prompts = training["max_steps"] * training["per_device_train_batch_size"] // training["num_generations"]
+    for entry in recipe.problems:
+        assert math.ceil(prompts * weights[entry["domain"]]) + 1 <= entry["count"], "no problem is drawn twice"
+        assert len(load_problems(entry)) == entry["count"]
