@@ -100,7 +100,7 @@ def room() -> list[Comparison]:
         "mixture.weights": "{math: 0.36, code: 0.18, logic: 0.46}",
         **{f"problems.{place}.count": "400" for place in range(3)},
     }
-    seeds = {("grpo", "mcpo"): range(400, 408)}
+    seeds: dict[tuple[str, ...], range] = {("grpo", "mcpo"): range(400, 408)}
     return [replace(testbed(setting, seeds), name=name, changes=changes) for name, setting in ROOM.items()]
 
 

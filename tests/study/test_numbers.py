@@ -12,9 +12,9 @@ import pytest
 
 from mcpo_rl.cli.machine import cpu_name
 from mcpo_rl.errors import RunError
-from study.plan import SETTINGS
+from study.plan import ROOM, SETTINGS
 from study.results.collecting import collect
-from study.results.differences import headline_rows
+from study.results.differences import HEADLINE_SETTINGS, headline_rows
 from study.results.files import read_csv, without_paths, write_csv
 from study.results.parting import parting_rows
 from study.results.reading import Compared, read_comparisons
@@ -79,6 +79,16 @@ def test_settings_together_are_paired_by_seed() -> None:
     assert (found["tests"], found["p_holm"]) == (2, pytest.approx(2 * found["p"]))
     two = headline_rows([_compared(name, gaps[name], (-1, 1)) for name in ("shared", "middle")])
     assert not any(row["comparison"] == "mean of the settings" for row in two), "only of all"
+
+
+def test_the_settings_with_room_are_a_family_of_their_own() -> None:
+    gaps = {name: [0.1, 0.2, 0.25] for name in (*HEADLINE_SETTINGS["mean of the settings"], *ROOM)}
+    found = [dict(row) for row in headline_rows([_compared(name, own, (-1, 1)) for name, own in gaps.items()])]
+    own = [row for row in found if row["quantity"] == "accuracy"]
+    families = [[*settings, together] for together, settings in HEADLINE_SETTINGS.items()]
+    assert [row["comparison"] for row in own] == [name for family in families for name in family]
+    # Three settings of one p each: adjusted for three, not for six.
+    assert all(row["p_holm"] == pytest.approx(3 * row["p"]) for row in own if row["comparison"] in gaps)
 
 
 def _compared(name: str, gaps: list[float], problems: tuple[float, float]) -> Compared:

@@ -18,7 +18,7 @@ from study.results.files import read_csv, write_csv
 from study.results.numbers import Results, estimate, signed
 from study.results.page import BLOCKS, PAGE, filled, write_page
 from study.results.page import FIGURES as SHOWN
-from study.results.verdicts import claims, dials, headline, headroom, methods, positives, term
+from study.results.verdicts import NONE, claims, dials, headline, headroom, methods, positives, term
 
 ROOT = PAGE.parents[1]
 
@@ -67,10 +67,10 @@ def test_each_block_reads_the_files(results: Path, tmp_path: Path) -> None:
     machine["comparisons"]["shared"]["runs"] = 99
     (copy / "machine.json").write_text(json.dumps(machine))
     same = {name for name, write in BLOCKS.items() if write(Results(copy)) == before[name]}
-    # Of the sweep and the LLM there are no runs here; the headroom is still there.
+    # Of the sweep, the LLM and the settings with room there are no runs here; the headroom is still there.
     unrun = {name for part in ("sweep", "fresh", "fresh-conflict", "smollm2") for name in (part, f"{part}-verdict")}
     unrun |= {"sweep-spread", "fresh-conflict-domains", "smollm2-accuracies", "smollm2-domains"}
-    assert same == {*unrun, "headroom-verdict"}
+    assert same == {*unrun, *(name for name in BLOCKS if name.startswith("room-")), "headroom-verdict"}
 
 
 def test_scorers_are_shown_where_both_were_run(results: Path) -> None:
@@ -122,6 +122,7 @@ def test_every_figure(results: Path, tmp_path: Path) -> None:
     middle = read_csv(copy / "differences.csv")
     sweep = [{**row, "comparison": "sweep"} for row in middle if row["comparison"] == "middle"]
     write_csv(copy / "differences.csv", list(middle[0]), [*middle, *sweep])
+    shutil.copytree(copy / "middle", copy / "room-middle")
     written = figures.write_figures(copy)
     assert {file.name for file in written} == {f"{name}.{kind}" for name in SHOWN for kind in ("png", "svg")}
     before = {file: file.read_bytes() for file in written}
@@ -151,7 +152,7 @@ def copy(results: Path, tmp_path: Path) -> Path:
     [
         (0.02, True, 8, "MCPO is better than GRPO at `shared`, `middle` and `conflict`.**"),
         (-0.02, True, 8, "MCPO is worse than GRPO at `shared`, `middle` and `conflict`.**"),
-        (0.02, False, 8, "MCPO cannot be told from GRPO at any setting.**"),
+        (0.02, False, 8, "MCPO cannot be told from GRPO at any of the settings.**"),
     ],
 )
 def test_the_headline_turns_with_the_numbers(copy: Path, value: float, clear: bool, seeds: int, said: str) -> None:
@@ -171,6 +172,16 @@ def test_a_mixed_headline(copy: Path) -> None:
     )
     _change(copy / "headline.csv", lambda row: {**row, "seeds": 2})
     assert "undecided with fewer than three seeds at `shared`" in headline(Results(copy))
+
+
+def test_the_settings_with_room_are_judged_by_themselves(copy: Path) -> None:
+    together = "mean of the settings with room"
+    assert headline(Results(copy), together) == NONE
+    _change(copy / "headline.csv", lambda row: {**row, "comparison": f"room-{row['comparison']}", "clear": False})
+    said = headline(Results(copy), together).splitlines()
+    assert "MCPO cannot be told from GRPO at any of the settings with room.**" in said[0]
+    assert "at `room-shared`" in said[1] and "`shared`" not in said[1]
+    assert headline(Results(copy)) == NONE
 
 
 def test_whether_the_order_of_the_dials_holds(copy: Path) -> None:
