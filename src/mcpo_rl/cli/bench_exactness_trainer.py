@@ -20,6 +20,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from mcpo_rl.cli.ranks import leave_group, prepare_to_leave_group
 from mcpo_rl.errors import RunError
 
 COEF = 0.5
@@ -252,11 +253,13 @@ class Comparison:
 
 def main() -> None:
     """Measure on this process among others; the first one writes."""
+    prepare_to_leave_group()
     records = [
         _record(source, precision) for source in ("training", "old_logps") for precision in ("float32", "float64")
     ]
     if int(os.environ.get("RANK", "0")) == 0:
         (Path(sys.argv[1]) / "records.json").write_text(json.dumps(records))
+    leave_group()
 
 
 if __name__ == "__main__":
