@@ -49,23 +49,25 @@ def claims(results: Results) -> str:
 
 def headroom(results: Results) -> str:
     """Is there something to learn at every setting, and room for more?"""
-    short, full, known = [], [], False
-    for setting in results.on_the_testbed:
-        row = results.method(setting, "grpo")
-        for domain in results.domains if row is not None else ():
-            known = True
-            if row["gain"][domain]["value"] < LEAST_GAIN:  # type: ignore[index]
-                short.append(f"{domain} at `{setting}` ({signed(row['gain'][domain]['value'])})")  # type: ignore[index]
-            if row["accuracy"][domain]["value"] > FULL:  # type: ignore[index]
-                full.append(f"{domain} at `{setting}` ({share(row['accuracy'][domain]['value'])})")  # type: ignore[index]
-    if not known:
+    short: list[str] = []
+    full: list[str] = []
+    roomy: list[str] = []
+    rows = {setting: row for setting in results.on_the_testbed if (row := results.method(setting, "grpo")) is not None}
+    for setting, row in rows.items():
+        gains, ends = ({d: row[what][d]["value"] for d in results.domains} for what in ("gain", "accuracy"))
+        little = [f"{d} at `{setting}` ({signed(gain)})" for d, gain in gains.items() if gain < LEAST_GAIN]
+        much = [f"{d} at `{setting}` ({share(end)})" for d, end in ends.items() if end > FULL]
+        short, full = short + little, full + much
+        roomy += [] if little or much else [f"`{setting}`"]
+    if not rows:
         return NONE
     gained = f"GRPO gains less than {LEAST_GAIN} in {listed(short)}" if short else (
         f"GRPO gains {LEAST_GAIN} or more in every domain at every setting")  # fmt: skip
-    ends = (
+    said = (
         f"it ends above {FULL}, with little room left, in {listed(full)}" if full else f"it ends above {FULL} nowhere"
     )
-    return f"{gained}; {ends}."
+    both = f" There is room in every domain at {listed(roomy)}." if roomy and (short or full) else ""
+    return f"{gained}; {said}.{both}"
 
 
 def dials(results: Results) -> str:

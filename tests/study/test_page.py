@@ -205,7 +205,7 @@ def test_headroom(copy: Path) -> None:
     file.write_text(json.dumps(data))
     assert headroom(Results(copy)) == (
         "GRPO gains less than 0.15 in code at `shared` (+0.100); it ends above 0.95, with little room left, in math at "
-        "`shared` (0.990)."
+        "`shared` (0.990). There is room in every domain at `middle`, `conflict` and `apart`."
     )
 
 
