@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from study.plan import ROOM
 from study.results.dials import COSINE, EFFECT, EXPECTED, OPENING
 from study.results.differences import ACCURACY, AREA, HEADLINE_QUANTITIES, HEADLINE_SETTINGS, WORST
 from study.results.files import read_json
@@ -270,9 +271,9 @@ def machine(results: Results) -> str:
 
 
 def _dials(results: Results, measure: str, said: str) -> str:
-    """Return a row per setting, in the expected order, then the middle one; columns: mathematics to the others."""
+    """Return a row per setting: in the expected order, the middle one, those with room; columns: math to the others."""
     others = [name for name in results.domains if name != "math"]
-    settings = [name for name in (*EXPECTED, "middle") if name in results.names]
+    settings = [name for name in (*EXPECTED, "middle", *ROOM) if name in results.names]
     rows = []
     for setting in settings:
         found = [results.dial(setting, measure, "math", domain) for domain in others]
