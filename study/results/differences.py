@@ -21,12 +21,13 @@ COLUMNS = (
     "comparison", "method", "label", "minus", "quantity", "domain", "seeds", "better", "value", "low", "high", "p",
     "p_holm", "tests", "p_sign_flip", "problems_low", "problems_high", "clear",
 )  # fmt: skip
+TOGETHER, ROOM_TOGETHER = "mean of the settings", "mean of the settings with room"
+"""In the place of a setting: of every seed the mean difference over the settings, one test for all of them."""
 HEADLINE_SETTINGS: Mapping[str, tuple[str, ...]] = {
-    "mean of the settings": ("shared", "middle", "conflict"),
-    "mean of the settings with room": tuple(ROOM),
+    TOGETHER: ("shared", "middle", "conflict"),
+    ROOM_TOGETHER: tuple(ROOM),
 }
-"""What stands in the place of a setting (of every seed the mean difference over the settings, one test for all of them)
-to those settings: families of tests."""
+"""Families of tests: the settings of each, under the name of their mean."""
 HEADLINE_QUANTITIES = ("accuracy", "area", "worst-domain gain")
 ACCURACY, AREA, WORST = HEADLINE_QUANTITIES
 

@@ -11,12 +11,10 @@ from pathlib import Path
 from mcpo_rl.errors import RunError
 from mcpo_rl.runs.files import write_text
 from study.results import tables, verdicts
-from study.results.differences import HEADLINE_SETTINGS
+from study.results.differences import ROOM_TOGETHER
 from study.results.numbers import Results
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
-
-_, ROOM_TOGETHER = HEADLINE_SETTINGS
 
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "headline-verdict": verdicts.headline,

@@ -7,7 +7,7 @@ from typing import Any
 
 from study.plan import ROOM
 from study.results.dials import COSINE, EFFECT, EXPECTED, OPENING
-from study.results.differences import ACCURACY, AREA, HEADLINE_QUANTITIES, HEADLINE_SETTINGS, WORST
+from study.results.differences import ACCURACY, AREA, HEADLINE_QUANTITIES, HEADLINE_SETTINGS, TOGETHER, WORST
 from study.results.files import read_json
 from study.results.geometry import METHODS
 from study.results.numbers import NOTHING, Results, estimate, probability, share, signed, table
@@ -21,7 +21,7 @@ OF_PAIRS = ("transferability", "similarity_positive")
 QUANTITIES = {ACCURACY: "held-out accuracy, mean of the domains", AREA: "area under the learning curve", WORST: WORST}
 
 
-def headline(results: Results, together: str = "mean of the settings") -> str:
+def headline(results: Results, together: str = TOGETHER) -> str:
     """MCPO minus GRPO at the settings of a family, with p adjusted over them."""
     family = (*HEADLINE_SETTINGS[together], together)
     rows = [

@@ -13,7 +13,7 @@ from typing import Any
 from mcpo_rl.comparison.seeds import LEVEL
 from mcpo_rl.data.procedural.conventions import SOURCE_DOMAIN
 from study.results.dials import COSINE, EFFECT, EXPECTED
-from study.results.differences import ACCURACY, HEADLINE_QUANTITIES, HEADLINE_SETTINGS
+from study.results.differences import ACCURACY, HEADLINE_QUANTITIES, HEADLINE_SETTINGS, TOGETHER
 from study.results.numbers import Results, estimate, listed, probability, share, signed
 from study.results.positives import BEFORE, DURING
 from study.results.reading import MEAN
@@ -26,7 +26,7 @@ FULL = 0.95
 NONE = "There are no runs of this yet."
 
 
-def headline(results: Results, together: str = "mean of the settings") -> str:
+def headline(results: Results, together: str = TOGETHER) -> str:
     """Does MCPO beat GRPO at the settings of a family? One sentence per quantity, one for the whole."""
     settings = HEADLINE_SETTINGS[together]
     found = [row for row in results.rows("headline") if row["comparison"] in (*settings, together)]

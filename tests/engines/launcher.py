@@ -43,7 +43,7 @@ def launch(
         timeout_s: for all of it; then every rank writes down where it is and is killed.
         environment: further variables.
         codes: exit codes that are no failure.
-        group: whether the ranks communicate; their process group is ended with them (`engines.rank`).
+        group: whether to end the ranks' process group when all went well (`engines.rank`).
 
     Returns:
         What each rank wrote, stdout and stderr in one.

@@ -29,4 +29,4 @@ def test_ranks_that_hang_show_where():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the names of threads from /proc")
 def test_no_thread_of_a_process_group_outlives_it():
     # One that does may abort the process when the interpreter is gone, after everything went well.
-    assert launch("engines.launched", ["left"], ranks=2, group=False) == ["True []\n"] * 2
+    assert launch("engines.leaving", ranks=2, group=False) == ["True []\n"] * 2

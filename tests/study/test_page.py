@@ -13,6 +13,7 @@ import pytest
 
 from mcpo_rl.errors import RunError
 from study.results import figures
+from study.results.differences import ROOM_TOGETHER
 from study.results.figures import FIGURES
 from study.results.files import read_csv, write_csv
 from study.results.numbers import Results, estimate, signed
@@ -175,10 +176,9 @@ def test_a_mixed_headline(copy: Path) -> None:
 
 
 def test_the_settings_with_room_are_judged_by_themselves(copy: Path) -> None:
-    together = "mean of the settings with room"
-    assert headline(Results(copy), together) == NONE
+    assert headline(Results(copy), ROOM_TOGETHER) == NONE
     _change(copy / "headline.csv", lambda row: {**row, "comparison": f"room-{row['comparison']}", "clear": False})
-    said = headline(Results(copy), together).splitlines()
+    said = headline(Results(copy), ROOM_TOGETHER).splitlines()
     assert "MCPO cannot be told from GRPO at any of the settings with room.**" in said[0]
     assert "at `room-shared`" in said[1] and "`shared`" not in said[1]
     assert headline(Results(copy)) == NONE

@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit status.
+    """Run one command line and return its exit status. The process group of a distributed run is ended with it.
 
     Args:
         argv: The words after `mcpo-rl`; None takes them from `sys.argv`.
